@@ -1,0 +1,1 @@
+"""Evaluate: a model and a dataset in; scores with intervals, baselines, twins and a report out."""
