@@ -1,0 +1,5 @@
+"""`python -m loupe`: the command line."""
+
+from loupe.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,24 @@
+"""The question, the answer template and its typed fields: one declaration, seven uses."""
+
+from loupe.task.declaration import Answer, FieldError, Task, is_missing
+from loupe.task.fields import (
+    ChoiceField,
+    Field,
+    IntegerField,
+    NumberField,
+    PriceField,
+    TextField,
+)
+
+__all__ = [
+    "Answer",
+    "ChoiceField",
+    "Field",
+    "FieldError",
+    "IntegerField",
+    "NumberField",
+    "PriceField",
+    "Task",
+    "TextField",
+    "is_missing",
+]
