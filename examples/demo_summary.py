@@ -12,7 +12,7 @@ TITLE = "evaluate/title_token_f1"
 
 
 def figures(folder: Path, started: float) -> dict[str, Any]:
-    """Collect the figures of the demo in `folder`, which was started at `started` (epoch seconds)."""
+    """Collect the figures of the demo in `folder`; `started` is in seconds since the epoch."""
     scores = json.loads((folder / "evaluation" / "scores.json").read_text("utf-8"))
     training = json.loads((folder / "model" / "training.json").read_text("utf-8"))
     model, gain = scores["scores"], scores["picture_gain"]
