@@ -1,0 +1,293 @@
+"""Text and pictures to model inputs: finds the picture tags, places picture tokens, pads batches.
+
+Gives the ids of Microsoft's `Phi3VProcessor`
+(https://huggingface.co/microsoft/Phi-3-vision-128k-instruct), with `<|image|>` where that writes
+negative numbers.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from transformers import BatchFeature, PreTrainedTokenizerFast
+from transformers.processing_utils import ProcessorMixin
+
+from loupe.phi3_v.image_processing_phi3_v import Phi3VImageProcessor
+
+IMAGE_TOKEN = "<|image|>"
+IMAGE_TAG = re.compile(r"<\|image_(\d+)\|>")
+
+
+class TaggedText(NamedTuple):
+    """A text cut at its picture tags: `pieces[0]`, picture `numbers[0]`, `pieces[1]`, ..."""
+
+    pieces: list[str]
+    numbers: list[int]
+
+
+class Phi3VProcessor(ProcessorMixin):  # type: ignore[misc]  # untyped in transformers
+    """Prepare texts, each with any number of pictures, for Phi-3-Vision.
+
+    A text names its pictures by the tags `<|image_1|>` to `<|image_n|>`, in any order. A tag may
+    come twice: the picture is then shown twice.
+
+    Raises:
+        ValueError: the tokenizer has no `<|image|>` token.
+    """
+
+    def __init__(
+        self,
+        image_processor: Phi3VImageProcessor,
+        tokenizer: PreTrainedTokenizerFast,
+        chat_template: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(image_processor, tokenizer, chat_template=chat_template, **kwargs)
+        self.image_token = IMAGE_TOKEN
+        self.image_token_id = tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
+        if self.image_token_id in (None, tokenizer.unk_token_id):
+            raise ValueError(
+                f"The tokenizer has no '{IMAGE_TOKEN}' token; pictures are placed by it. Add it as "
+                "a special token, or use the published tokenizer."
+            )
+
+    def __call__(
+        self, text: str | Sequence[str], images: Any = None, **kwargs: Any
+    ) -> BatchFeature:
+        """Turn texts and their pictures into model inputs.
+
+        Args:
+            text: one text or several.
+            images: `None`; the pictures of all texts in one list, in the order of the texts; or
+                one list per text. A picture is whatever the image processor reads.
+            **kwargs: the tokenizer's `padding`, `padding_side`, `max_length`, `truncation`,
+                `pad_to_multiple_of`, `return_tensors`; the image processor's `num_crops` and
+                `pad_to_num_crops`.
+
+        Returns:
+            - `input_ids`, `attention_mask`: (texts, tokens), padded if `padding` asks for it.
+            - `pixel_values`, `image_sizes` (where there are pictures): of all pictures, in the
+              order in which the texts show them.
+
+        Raises:
+            ValueError: tags and pictures of a text do not match; a text that comes with pictures
+                spells out `<|image|>`; truncation would cut through a picture.
+        """
+        options = self._merge_kwargs(**kwargs)
+        texts = [text] if isinstance(text, str) else list(text)
+        tagged = [cut_at_tags(each) for each in texts]
+        pictures = self._pictures_as_shown(texts, tagged, images)
+        image_options = dict(options["images_kwargs"])
+        return_tensors = image_options.pop("return_tensors", None)
+        outputs: dict[str, Any] = {}
+        if pictures:
+            outputs = dict(self.image_processor(pictures, **image_options))
+        counts = [int(count) for count in outputs.pop("num_img_tokens", [])]
+        ids = self._tokenize(texts, tagged, counts, options["text_kwargs"])
+        outputs = {**self._pad(ids, options["text_kwargs"]), **outputs}
+        return BatchFeature(outputs, tensor_type=return_tensors)
+
+    def apply_chat_template(
+        self,
+        conversation: list[Any],
+        chat_template: str | None = None,
+        *,
+        tokenize: bool = False,
+        processor_kwargs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> str | list[str] | BatchFeature:
+        """Render conversations with the tokenizer's template; picture items become numbered tags.
+
+        Args:
+            conversation: messages with `role` and `content`, or a list of conversations. Content
+                is a text, or a list of `{"type": "text", "text": ...}` and
+                `{"type": "image", "image": ...}`; the picture may be left out when not tokenizing.
+            chat_template: in place of the tokenizer's.
+            tokenize: return model inputs, not text.
+            processor_kwargs: for the processor's call, when tokenizing.
+            **kwargs: for the template, such as `add_generation_prompt`; the rest goes with
+                `processor_kwargs`.
+        """
+        batched = bool(conversation) and not isinstance(conversation[0], dict)
+        flat = [flatten_messages(each) for each in (conversation if batched else [conversation])]
+        rendering = {k: kwargs.pop(k) for k in list(kwargs) if k in RENDERING_OPTIONS}
+        kwargs.pop("return_dict", None)
+        texts = [
+            self.tokenizer.apply_chat_template(
+                messages,
+                chat_template=chat_template or self.chat_template,
+                tokenize=False,
+                **rendering,
+            )
+            for messages, _ in flat
+        ]
+        if tokenize:
+            pictures = [shown for _, shown in flat]
+            return self(text=texts, images=pictures, **{**kwargs, **(processor_kwargs or {})})
+        return texts if batched else texts[0]
+
+    def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> list[str]:
+        """Write a processor folder in the published format.
+
+        transformers 5 would merge the image processor into `processor_config.json` and name a
+        tokenizer class that older readers do not have.
+        """
+        folder = Path(save_directory)
+        files: list[str] = self.image_processor.save_pretrained(folder, **kwargs)
+        files += self.tokenizer.save_pretrained(folder, save_jinja_files=False)
+        config_file = folder / "tokenizer_config.json"
+        config = json.loads(config_file.read_text(encoding="utf-8"))
+        written = json.dumps(published_tokenizer_config(config), indent=2, ensure_ascii=False)
+        config_file.write_text(written + "\n", encoding="utf-8")
+        return files
+
+    @classmethod
+    def _load_tokenizer_from_pretrained(
+        cls, sub_processor_type: str, pretrained_model_name_or_path: str, **kwargs: Any
+    ) -> PreTrainedTokenizerFast:
+        # AutoTokenizer would follow `tokenizer_class: LlamaTokenizer` and give other ids.
+        kwargs.pop("trust_remote_code", None)
+        return PreTrainedTokenizerFast.from_pretrained(pretrained_model_name_or_path, **kwargs)
+
+    def _pictures_as_shown(
+        self, texts: list[str], tagged: list[TaggedText], images: Any
+    ) -> list[Any]:
+        rows = group_by_text(images, [set(each.numbers) for each in tagged])
+        for index, (each, row) in enumerate(zip(tagged, rows, strict=True)):
+            if sorted(set(each.numbers)) != list(range(1, len(row) + 1)):
+                raise ValueError(
+                    f"Text {index} names the pictures {sorted(set(each.numbers))}, but comes with "
+                    f"{len(row)}. Its tags must be <|image_1|> to <|image_n|>, n the number of its "
+                    "pictures."
+                )
+            if row and IMAGE_TOKEN in texts[index]:
+                raise ValueError(
+                    f"Text {index} spells out '{IMAGE_TOKEN}', the token that stands for pictures, "
+                    "and comes with pictures. Name them by <|image_1|>, or remove the token."
+                )
+        return [
+            row[number - 1]
+            for each, row in zip(tagged, rows, strict=True)
+            for number in each.numbers
+        ]
+
+    def _tokenize(
+        self,
+        texts: list[str],
+        tagged: list[TaggedText],
+        counts: list[int],
+        options: dict[str, Any],
+    ) -> list[list[int]]:
+        """Token ids of each text. Every piece starts with `<s>` of its own, as published."""
+        pieces = [piece for each in tagged for piece in each.pieces]
+        special = options.get("add_special_tokens", True)
+        piece_ids = iter(self.tokenizer(pieces, add_special_tokens=special)["input_ids"])
+        remaining = iter(counts)
+        rows = []
+        for each in tagged:
+            row = list(next(piece_ids))
+            for _ in each.numbers:
+                row += [self.image_token_id] * next(remaining)
+                row += next(piece_ids)
+            rows.append(row)
+        if options.get("truncation") and options.get("max_length"):
+            rows = [self._truncate(row, each, options) for row, each in zip(rows, tagged, strict=True)]
+        return rows
+
+    def _truncate(self, row: list[int], each: TaggedText, options: dict[str, Any]) -> list[int]:
+        kept = row[: options["max_length"]]
+        shown = [ids.count(self.image_token_id) if each.numbers else 0 for ids in (kept, row)]
+        if shown[0] != shown[1]:
+            raise ValueError(
+                f"max_length {options['max_length']} keeps {shown[0]} of the {shown[1]} picture "
+                f"tokens of a text of {len(row)} tokens. Raise max_length, or lower num_crops."
+            )
+        return kept
+
+    def _pad(self, ids: list[list[int]], options: dict[str, Any]) -> dict[str, Any]:
+        names = ("padding", "max_length", "pad_to_multiple_of", "padding_side")
+        padding = {name: options[name] for name in names if options.get(name) is not None}
+        padding.setdefault("padding", False)
+        return dict(self.tokenizer.pad({"input_ids": ids}, return_attention_mask=True, **padding))
+
+
+RENDERING_OPTIONS = (
+    "add_generation_prompt",
+    "continue_final_message",
+    "tools",
+    "documents",
+)
+"""What `apply_chat_template` hands to the tokenizer; everything else is for the processor."""
+
+
+def cut_at_tags(text: str) -> TaggedText:
+    """Cut a text at its picture tags.
+
+    >>> cut_at_tags("Look: <|image_1|>!")
+    TaggedText(pieces=['Look: ', '!'], numbers=[1])
+    """
+    parts = IMAGE_TAG.split(text)
+    return TaggedText(parts[::2], [int(number) for number in parts[1::2]])
+
+
+def group_by_text(images: Any, numbers: list[set[int]]) -> list[list[Any]]:
+    """Give each text its pictures; a flat list is dealt out by how many each text names.
+
+    Raises:
+        ValueError: there are not as many lists as texts, or not as many pictures as tags.
+    """
+    if images is None:
+        return [[] for _ in numbers]
+    rows = list(images) if isinstance(images, list | tuple) else [images]
+    if any(row is None or isinstance(row, list | tuple) for row in rows):
+        if len(rows) != len(numbers):
+            raise ValueError(f"Got {len(rows)} lists of pictures for {len(numbers)} texts.")
+        return [list(row or []) if isinstance(row, list | tuple) or not row else [row] for row in rows]
+    if len(numbers) == 1:
+        return [rows]
+    wanted = [len(each) for each in numbers]
+    if sum(wanted) != len(rows):
+        raise ValueError(
+            f"The texts name {sum(wanted)} pictures {wanted}, but {len(rows)} were given. "
+            "Give one list of pictures per text to see which does not match."
+        )
+    remaining = iter(rows)
+    return [[next(remaining) for _ in range(count)] for count in wanted]
+
+
+def flatten_messages(messages: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[Any]]:
+    """Write picture items of a conversation as numbered tags, each on a line of its own.
+
+    Returns:
+        The messages with text contents, and the pictures in order.
+    """
+    pictures: list[Any] = []
+    number = 0
+    flat = []
+    for message in messages:
+        content = message["content"]
+        if not isinstance(content, str):
+            text = ""
+            for item in content:
+                if item["type"] == "image":
+                    number += 1
+                    text += f"<|image_{number}|>\n"
+                    pictures += [item[k] for k in ("image", "url", "path") if k in item][:1]
+                else:
+                    text += item["text"]
+            message = {**message, "content": text}
+        flat.append(message)
+    return flat, pictures
+
+
+def published_tokenizer_config(config: dict[str, Any]) -> dict[str, Any]:
+    """Rewrite what transformers 5 saves so that older readers, and its own, give the same ids."""
+    config = {k: v for k, v in config.items() if k not in ("backend", "is_local", "local_files_only")}
+    extra = config.pop("extra_special_tokens", None)
+    if isinstance(extra, list):
+        config["additional_special_tokens"] = extra
+    config["tokenizer_class"] = "PreTrainedTokenizerFast"
+    config["processor_class"] = "Phi3VProcessor"
+    return config

@@ -1,0 +1,33 @@
+"""Tell transformers' Auto classes about Phi-3-Vision."""
+
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+)
+
+from loupe.phi3_v.configuration_phi3_v import Phi3VConfig
+from loupe.phi3_v.image_processing_phi3_v import Phi3VImageProcessor
+from loupe.phi3_v.modeling_phi3_v import Phi3VForCausalLM, Phi3VModel
+from loupe.phi3_v.processing_phi3_v import Phi3VProcessor
+
+
+def register() -> None:
+    """Make the Auto classes know `model_type: phi3_v`. Calling it again changes nothing.
+
+    `AutoTokenizer` is left alone: the published tokenizer config names `LlamaTokenizer`, which
+    transformers 5 rebuilds with another pre-tokenizer and so with other ids (`docs/model.md`).
+    Load the tokenizer through the processor.
+    """
+    AutoConfig.register(Phi3VConfig.model_type, Phi3VConfig, exist_ok=True)
+    AutoImageProcessor.register(
+        Phi3VConfig, image_processor_classes={"pil": Phi3VImageProcessor}, exist_ok=True
+    )
+    AutoProcessor.register(Phi3VConfig, Phi3VProcessor, exist_ok=True)
+    AutoModel.register(Phi3VConfig, Phi3VModel, exist_ok=True)
+    # The published auto_map knows the model as a causal one; the other is what it is.
+    AutoModelForCausalLM.register(Phi3VConfig, Phi3VForCausalLM, exist_ok=True)
+    AutoModelForImageTextToText.register(Phi3VConfig, Phi3VForCausalLM, exist_ok=True)
