@@ -1,0 +1,188 @@
+"""AdamW, or Muon for the matrices inside the layers beside AdamW for the rest, as one optimizer.
+
+Muon: https://kellerjordan.github.io/posts/muon/. torch.optim.Muon orthogonalises in bfloat16, one
+matrix at a time; on a CPU without bfloat16 units that took twenty times as long as this one, which
+works in float32 there, on all matrices of one shape at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.adamw import adamw
+
+__all__ = ["MuonWithAdamW", "build_optimizer", "default_learning_rate", "orthogonalise"]
+
+# Coefficients of the quintic Newton-Schulz step, from the post named above: steepest at zero.
+LINEAR, CUBIC, QUINTIC = 3.4445, -4.7750, 2.0315
+ORTHOGONALISATION_STEPS = 5
+SMALLEST_NORM = 1e-7
+ADAMW_BETAS = (0.9, 0.95)
+ADAMW_EPSILON = 1e-8
+MUON_MOMENTUM = 0.95
+ADAMW_RMS = 0.2  # root mean square of an AdamW step, which Muon's is scaled to (arXiv:2502.16982)
+
+Parameters = Iterable[tuple[str, nn.Parameter]]
+
+
+def default_learning_rate(method: str, optimizer: str) -> float:
+    """Give the peak learning rate where the options name none."""
+    if optimizer == "muon":
+        return 3e-3
+    return 2e-4 if method == "lora" else 1e-5
+
+
+def build_optimizer(
+    model: nn.Module, name: str, learning_rate: float, weight_decay: float
+) -> torch.optim.Optimizer:
+    """Make the optimizer of everything in the model that is to be trained."""
+    trained = [(key, value) for key, value in model.named_parameters() if value.requires_grad]
+    inside = _inner_matrices(model) if name == "muon" else set()
+    matrices = [value for key, value in trained if key not in inside and value.ndim > 1]
+    vectors = [value for key, value in trained if value.ndim <= 1]
+    groups = [
+        {"params": [v for k, v in trained if k in inside], "is_muon": True, "decay": weight_decay},
+        {"params": matrices, "is_muon": False, "decay": weight_decay},
+        {"params": vectors, "is_muon": False, "decay": 0.0},
+    ]
+    return MuonWithAdamW([group for group in groups if group["params"]], learning_rate)
+
+
+def _inner_matrices(model: nn.Module) -> set[str]:
+    """Names of the trained two-dimensional weights that are neither embeddings nor the head."""
+    outer = (
+        {id(model.get_input_embeddings().weight)}
+        if hasattr(model, "get_input_embeddings")
+        else set()
+    )
+    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    if head is not None:
+        outer.add(id(head.weight))
+    embeddings = [module for module in model.modules() if isinstance(module, nn.Embedding)]
+    outer |= {id(module.weight) for module in embeddings}
+    return {
+        name
+        for name, value in model.named_parameters()
+        if value.requires_grad and value.ndim == 2 and id(value) not in outer
+    }
+
+
+class MuonWithAdamW(torch.optim.Optimizer):
+    """Muon for the groups that say `is_muon`, AdamW for the others.
+
+    Args:
+        groups: each with `params`, `is_muon` and `decay` (decoupled weight decay).
+        lr: peak learning rate of both; Muon's steps are scaled to the size of AdamW's.
+    """
+
+    def __init__(self, groups: list[dict[str, Any]], lr: float) -> None:
+        super().__init__(groups, {"lr": lr, "is_muon": False, "decay": 0.0})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Move every parameter that has a gradient."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            moving = [value for value in group["params"] if value.grad is not None]
+            if group["is_muon"]:
+                self._move_by_muon(moving, group)
+            elif moving:
+                self._move_by_adamw(moving, group)
+        return loss
+
+    def _move_by_muon(self, moving: list[nn.Parameter], group: Mapping[str, Any]) -> None:
+        for same_shape in _by_shape(moving):
+            momenta = [self._momentum(value) for value in same_shape]
+            gradients = [value.grad for value in same_shape if value.grad is not None]
+            torch._foreach_lerp_(momenta, gradients, 1 - MUON_MOMENTUM)
+            ahead = torch._foreach_lerp(gradients, momenta, MUON_MOMENTUM)
+            updates = orthogonalise(torch.stack(ahead))  # (matrices, rows, columns)
+            scale = ADAMW_RMS * math.sqrt(max(updates.shape[1:]))
+            torch._foreach_mul_(same_shape, 1 - group["lr"] * group["decay"])
+            for value, update in zip(same_shape, updates, strict=True):
+                value.add_(update, alpha=-group["lr"] * scale)
+
+    def _momentum(self, value: nn.Parameter) -> Tensor:
+        state = self.state[value]
+        if "momentum" not in state:
+            state["momentum"] = torch.zeros_like(value)
+        momentum: Tensor = state["momentum"]
+        return momentum
+
+    def _move_by_adamw(self, moving: list[nn.Parameter], group: Mapping[str, Any]) -> None:
+        states = [self._adamw_state(value) for value in moving]
+        adamw(
+            [*moving],
+            [value.grad for value in moving if value.grad is not None],
+            [state["mean"] for state in states],
+            [state["square"] for state in states],
+            [],
+            [state["step"] for state in states],
+            foreach=True,
+            amsgrad=False,
+            beta1=ADAMW_BETAS[0],
+            beta2=ADAMW_BETAS[1],
+            lr=group["lr"],
+            weight_decay=group["decay"],
+            eps=ADAMW_EPSILON,
+            maximize=False,
+        )
+
+    def _adamw_state(self, value: nn.Parameter) -> dict[str, Tensor]:
+        state: dict[str, Tensor] = self.state[value]
+        if "step" not in state:
+            state["step"] = torch.zeros(())
+            state["mean"] = torch.zeros_like(value)
+            state["square"] = torch.zeros_like(value)
+        return state
+
+
+def _by_shape(values: Iterable[nn.Parameter]) -> Iterator[list[nn.Parameter]]:
+    shapes: dict[torch.Size, list[nn.Parameter]] = defaultdict(list)
+    for value in values:
+        shapes[value.shape].append(value)
+    yield from shapes.values()
+
+
+def orthogonalise(matrices: Tensor) -> Tensor:
+    """Push all singular values towards 1 (to about 0.7-1.2), the singular vectors kept.
+
+    matrices: (matrices, rows, columns). bfloat16 on a GPU, float32 on a CPU.
+    Source: the quintic Newton-Schulz iteration of the post named at the top.
+    """
+    wide = matrices if matrices.shape[1] <= matrices.shape[2] else matrices.mT
+    wide = wide.to(torch.bfloat16 if wide.is_cuda else torch.float32)
+    wide = wide / wide.norm(dim=(1, 2), keepdim=True).clamp(min=SMALLEST_NORM)
+    is_much_wider = wide.shape[2] >= 2 * wide.shape[1]
+    result = _iterate_on_gram(wide) if is_much_wider else _iterate(wide)
+    result = result if matrices.shape[1] <= matrices.shape[2] else result.mT
+    return result.to(matrices.dtype)
+
+
+def _iterate(wide: Tensor) -> Tensor:
+    for _ in range(ORTHOGONALISATION_STEPS):
+        gram = wide @ wide.mT
+        step = torch.baddbmm(gram, gram, gram, beta=CUBIC, alpha=QUINTIC)
+        wide = torch.baddbmm(wide, step, wide, beta=LINEAR)
+    return wide
+
+
+def _iterate_on_gram(wide: Tensor) -> Tensor:
+    """Do the same on the small side alone: every step is a polynomial of the first Gram matrix."""
+    gram = wide @ wide.mT
+    product: Tensor | None = None
+    for _ in range(ORTHOGONALISATION_STEPS):
+        step = torch.baddbmm(gram, gram, gram, beta=CUBIC, alpha=QUINTIC)
+        step.diagonal(dim1=1, dim2=2).add_(LINEAR)
+        product = step if product is None else step @ product
+        gram = step @ gram @ step
+    assert product is not None
+    return product @ wide

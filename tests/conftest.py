@@ -1,0 +1,128 @@
+"""What tests build for themselves: a random two-layer Phi-3-Vision with a tokenizer of its own."""
+
+import json
+
+import pytest
+
+WORDS = "Product: Category: Full Price: What is shown in this image? red green blue cup bag USD"
+PLACEHOLDERS = [f"<|placeholder{k}|>" for k in range(1, 5)]
+ADDED_TOKENS = ["<|endoftext|>", "<|assistant|>", *PLACEHOLDERS]
+ADDED_TOKENS += ["<|system|>", "<|end|>", "<|user|>", "<|image|>"]
+WITHOUT_RSTRIP = {"<|endoftext|>", "<|system|>", "<|end|>", "<|user|>"}
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{{ '<|' + message['role'] + '|>\n' + message['content']"
+    " + '<|end|>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
+)
+
+
+def train_merges(text, size):
+    """Byte-pair merges within words of a text, and the pieces they make."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+    learner = Tokenizer(models.BPE())
+    learner.pre_tokenizer = pre_tokenizers.Metaspace()
+    trainer = trainers.BpeTrainer(vocab_size=size, show_progress=False)
+    learner.train_from_iterator([text], trainer)
+    learnt = json.loads(learner.to_str())["model"]
+    return list(learnt["vocab"]), [tuple(merge) for merge in learnt["merges"]]
+
+
+def make_tokenizer(text=WORDS, size=200):
+    """A small tokenizer in the published layout: byte fallback, one `<s>` before every text."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    pieces, merges = train_merges(text, size)
+    names = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *pieces]
+    vocabulary = {name: index for index, name in enumerate(dict.fromkeys(names))}
+    tokenizer = Tokenizer(
+        models.BPE(vocabulary, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True)
+    )
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+    )
+    tokenizer.decoder = decoders.Sequence(
+        [
+            decoders.Replace("▁", " "),
+            decoders.ByteFallback(),
+            decoders.Fuse(),
+            decoders.Strip(" ", 1, 0),
+        ]
+    )
+    tokenizer.add_special_tokens(
+        [AddedToken(name, normalized=False) for name in ("<unk>", "<s>", "</s>")]
+    )
+    tokenizer.add_special_tokens(
+        [
+            AddedToken(name, normalized=False, rstrip=name not in WITHOUT_RSTRIP)
+            for name in ADDED_TOKENS
+        ]
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", vocabulary["<s>"])]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<s>",
+        eos_token="<|endoftext|>",
+        pad_token="<|endoftext|>",
+        unk_token="<unk>",
+        padding_side="right",
+        chat_template=CHAT_TEMPLATE,
+    )
+
+
+def make_processor(crop_size=28, patch_size=14, num_crops=4, **tokenizer_settings):
+    from loupe.phi3_v import Phi3VImageProcessor, Phi3VProcessor
+
+    image_processor = Phi3VImageProcessor(
+        num_crops=num_crops,
+        crop_size=crop_size,
+        num_img_tokens=(crop_size // (2 * patch_size)) ** 2,
+    )
+    return Phi3VProcessor(image_processor, make_tokenizer(**tokenizer_settings))
+
+
+def make_model(processor, crop_size=28, patch_size=14, width=32, layers=2):
+    import torch
+
+    from loupe.phi3_v import Phi3VConfig, Phi3VForCausalLM
+
+    tower = {"hidden_size": width, "intermediate_size": 2 * width, "num_attention_heads": 2}
+    config = Phi3VConfig(
+        vocab_size=len(processor.tokenizer),
+        hidden_size=width,
+        intermediate_size=2 * width,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+        original_max_position_embeddings=512,
+        initializer_range=0.05,
+        bos_token_id=processor.tokenizer.bos_token_id,
+        eos_token_id=processor.tokenizer.eos_token_id,
+        pad_token_id=processor.tokenizer.pad_token_id,
+        image_token_id=processor.image_token_id,
+        vision_config={
+            **tower,
+            "num_hidden_layers": layers,
+            "image_size": crop_size,
+            "patch_size": patch_size,
+        },
+    )
+    torch.manual_seed(0)
+    return Phi3VForCausalLM(config)
+
+
+def write_tiny_checkpoint(folder, **sizes):
+    """Write a random model and its processor, in the published format."""
+    processor = make_processor(**sizes)
+    make_model(processor, **sizes).save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory):
+    """Folder of a random two-layer Phi-3-Vision: 28 px crops, one token each."""
+    return write_tiny_checkpoint(tmp_path_factory.mktemp("tiny"), crop_size=28, patch_size=14)
