@@ -61,4 +61,5 @@ def test_known_values_widen_the_vocabulary():
 
 def test_a_column_named_word_gives_a_score_that_says_it_once():
     words = Words.of("colour_word", ["blue"], [{"title": "Blue Hat"}], ["title"])
-    assert list(words.statistics([])) == ["colour_word_accuracy", "colour_word_accuracy_with_none"]
+    names = list(words.statistics([Answer("", {"title": ""})]))
+    assert names == ["colour_word_accuracy", "colour_word_accuracy_with_none"]

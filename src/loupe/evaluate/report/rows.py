@@ -1,0 +1,123 @@
+"""The report's table of rows: picture, truth, answer and error of each."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+
+from loupe.evaluate.evaluation import Evaluation
+from loupe.evaluate.figures import show_number
+from loupe.evaluate.scores import is_number, row_scores
+from loupe.evaluate.weighted import Values
+from loupe.task import Answer
+
+__all__ = ["CLOSE_ENOUGH", "MAX_TABLE_ROWS", "render_rows"]
+
+MAX_TABLE_ROWS = 3000  # about 12 MB of page with their pictures
+NEWLINE = "\n"  # parts names of fields, which may hold spaces
+CLOSE_ENOUGH = 0.25  # a number this near the truth, relative to it, is marked as right
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A field of a row: what is true, what was said, and how far that is off."""
+
+    true: str
+    said: str | None
+    is_right: bool
+    error: float
+    """Orders the column; 0 is perfect."""
+    remark: str
+
+
+def render_rows(evaluation: Evaluation) -> str:
+    """Give a table line per row, with what sorting and filtering need as data attributes."""
+    rows = evaluation.measures.rows
+    found = row_scores(evaluation.measures.task, rows.truths, evaluation.seen.answers)
+    shown = min(len(rows), MAX_TABLE_ROWS)
+    return "\n".join(_row(evaluation, found, row) for row in range(shown))
+
+
+def _row(evaluation: Evaluation, found: dict[str, Values], row: int) -> str:
+    rows, answer = evaluation.measures.rows, evaluation.seen.answers[row]
+    cells = dict(_cells(evaluation, found, row))
+    wrong = [field for field, cell in cells.items() if not cell.is_right]
+    words = " ".join([rows.ids[row], *(f"{c.true} {c.said or ''}" for c in cells.values())])
+    states = [*wrong, *(["unparsed:"] if answer.values is None else [])]
+    slices = [
+        str(rows.truths[row][field])
+        for field, kind in evaluation.measures.task.fields.items()
+        if kind.type == "choice"
+    ]
+    return (
+        f'<tr id="r{row}" data-words="{escape(words.casefold())}" '
+        f'data-wrong="{escape(NEWLINE.join(states))}" '
+        f'data-slice="{escape(slices[0] if slices else "")}">'
+        f"<td>{_picture(evaluation, row)}</td>"
+        f'<td class="id" data-sort="{row}">{escape(rows.ids[row])}</td>'
+        f"{''.join(map(_cell, cells.values()))}{_raw(answer, len(wrong))}</tr>"
+    )
+
+
+def _cells(
+    evaluation: Evaluation, found: dict[str, Values], row: int
+) -> Iterator[tuple[str, Cell]]:
+    task, answer = evaluation.measures.task, evaluation.seen.answers[row]
+    for field, kind in task.fields.items():
+        true = evaluation.measures.rows.truths[row][field]
+        said = None if answer.values is None else answer.values[field]
+        shown = None if said is None else str(said)
+        if is_number(task, field):
+            yield field, _number_cell(float(true), said, float(found[f"{field}_ape"][row]))
+            continue
+        right = bool(found[f"{field}_right"][row])
+        error, remark = 1.0 - right, ""
+        if kind.type == "text" and not right:
+            shared = float(found[f"{field}_token_f1"][row])
+            error, remark = 1.0 - shared, f"F1 {shared:.2f}"
+        yield field, Cell(str(true), shown, right, error, remark)
+
+
+def _number_cell(true: float, said: float | None, relative: float) -> Cell:
+    if said is None:
+        return Cell(show_number(true), None, False, float("inf"), "")
+    if np.isnan(relative):  # a truth of 0 has no relative error
+        right, error = said == true, abs(said - true)
+        return Cell(show_number(true), show_number(said), right, error, "")
+    sign = "+" if said > true else "−" if said < true else ""
+    remark = f"{sign}{100 * relative:.1f} %"
+    return Cell(show_number(true), show_number(said), relative <= CLOSE_ENOUGH, relative, remark)
+
+
+def _cell(cell: Cell) -> str:
+    sort = "9e9" if cell.error == float("inf") else f"{cell.error:.6f}"
+    mark, name = ("✓", "right") if cell.is_right else ("✗", "wrong")
+    if cell.said is None:
+        said = '<span class="said none">no answer</span>'
+    elif cell.said == cell.true:
+        said = ""
+    else:
+        said = f'<span class="said" dir="auto">{escape(cell.said)}</span>'
+    remark = f'<span class="remark">{escape(cell.remark)}</span>' if cell.remark else ""
+    return (
+        f'<td class="{name}" data-sort="{sort}"><span class="mark" role="img" aria-label="{name}">'
+        f'{mark}</span><span class="true" dir="auto">{escape(cell.true)}</span>{said}{remark}</td>'
+    )
+
+
+def _raw(answer: Answer, wrong: int) -> str:
+    problem = f'<span class="remark">{escape(answer.problem)}</span>' if answer.problem else ""
+    text = f'<code dir="auto">{escape(answer.text)}</code>'
+    return f'<td class="raw" data-sort="{wrong}">{text}{problem}</td>'
+
+
+def _picture(evaluation: Evaluation, row: int) -> str:
+    if row >= len(evaluation.seen.thumbnails):
+        return ""
+    data = base64.b64encode(evaluation.seen.thumbnails[row]).decode()
+    alt = escape(f"picture of row {evaluation.measures.rows.ids[row]}")
+    return f'<img src="data:image/jpeg;base64,{data}" alt="{alt}" decoding="async">'

@@ -1,0 +1,256 @@
+"""The evaluation from options to report: read, answer, measure, write."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from loupe.errors import EvaluateError
+from loupe.evaluate.evaluation import Evaluation
+from loupe.evaluate.look import Looker, Seen
+from loupe.evaluate.output import PREDICTIONS, REPORT, SCORES, staged_folder, write_predictions
+from loupe.evaluate.report import MAX_TABLE_ROWS, render_report
+from loupe.evaluate.result import EvaluateResult
+from loupe.evaluate.rows import Rows, best_answers, read_rows, read_words
+from loupe.evaluate.slices import measure_slices
+from loupe.evaluate.systems import Measures, System, baseline_ladder
+from loupe.evaluate.twins import blind_answers, shuffled_rows
+from loupe.evaluate.verdict import picture_gains
+from loupe.evaluate.words import Words
+from loupe.options import EvaluateOptions, save_options
+from loupe.task import Answer, Task
+
+if TYPE_CHECKING:
+    from loupe.build.dataset import Dataset
+    from loupe.predict import Predictor
+
+__all__ = ["evaluate", "evaluate_model"]
+
+MAX_BASELINE_ROWS = 5000  # training rows whose pictures the nearest neighbours look at
+USUAL_ANSWER_TOKENS = 96
+ANSWER_MARGIN = 1.25  # longest training answer, and a quarter more
+
+logger = logging.getLogger(__name__)
+
+
+def evaluate_model(options: EvaluateOptions) -> EvaluateResult:
+    """Answer a split's pictures, score the answers, and write the evidence beside the scores.
+
+    Raises:
+        EvaluateError: the evaluation cannot be made.
+        DatasetError: there is no finished dataset.
+        CheckpointError: there is no model.
+    """
+    from loupe.build.dataset import Dataset
+
+    dataset = Dataset.open(options.dataset)
+    return evaluate(dataset, lambda: _load_predictor(options, dataset.task), options)
+
+
+def evaluate(
+    dataset: Dataset, load_predictor: Callable[[], Predictor], options: EvaluateOptions
+) -> EvaluateResult:
+    """Evaluate with a dataset and a predictor that somebody else provides."""
+    with staged_folder(Path(options.output), overwrite=options.overwrite) as folder:
+        started = time.monotonic()
+        material = read_material(dataset, options)
+        predictor = load_predictor()
+        _check_task(dataset.task, predictor.task, options)
+        evaluation = _evaluate(material, predictor, options, started)
+        scores = evaluation.to_dict()
+        write_predictions(evaluation, folder / PREDICTIONS)
+        save_options(options, folder)
+        text = json.dumps(scores, indent=2, ensure_ascii=False, allow_nan=False)
+        (folder / SCORES).write_text(text + "\n", "utf-8")
+        (folder / REPORT).write_text(render_report(evaluation), "utf-8")
+    return EvaluateResult(options.output, scores)
+
+
+@dataclass(frozen=True)
+class Material:
+    """What is known before the model is loaded."""
+
+    task: Task
+    fingerprint: str | None
+    rows: Rows
+    train: Rows
+    words: tuple[Words, ...]
+    best: list[Answer] | None
+    notes: tuple[str, ...]
+
+
+def read_material(dataset: Dataset, options: EvaluateOptions) -> Material:
+    """Read the rows and check every option that speaks of them.
+
+    Raises:
+        EvaluateError: the split is unknown or empty, or a named column does not fit.
+    """
+    if options.split not in {"train", "validation", "test"}:
+        raise EvaluateError(
+            f"There is no split {options.split!r}; choose one of train, validation, test."
+        )
+    rows = read_rows(dataset.rows(options.split), max_rows=options.max_rows, seed=options.seed)
+    if not len(rows):
+        raise EvaluateError(
+            f"Dataset {options.dataset!r} has no {options.split} rows to answer. Build it with a "
+            f"larger share for them (loupe build --{options.split}-share), or choose another split."
+        )
+    train = dataset.rows("train")
+    return Material(
+        dataset.task,
+        dataset.info.get("fingerprint"),
+        rows,
+        read_rows(train, max_rows=MAX_BASELINE_ROWS, seed=options.seed),
+        read_words(dataset, dataset.task, rows, options.words),
+        best_answers(dataset.task, rows, options.best_columns),
+        tuple(_notes(options, rows, len(train))),
+    )
+
+
+def _notes(options: EvaluateOptions, rows: Rows, train_rows: int) -> list[str]:
+    notes = []
+    if options.split == "train":
+        notes.append("These are training rows: the scores say what was learnt by heart.")
+    if options.split == "validation":
+        notes.append("These are validation rows: they may have chosen the model.")
+    if len(rows) < len(rows.split):
+        notes.append(f"{len(rows):,} of {len(rows.split):,} rows were answered, drawn by the seed.")
+    if train_rows > MAX_BASELINE_ROWS:
+        notes.append(f"The baselines know {MAX_BASELINE_ROWS:,} of {train_rows:,} training rows.")
+    if not train_rows:
+        notes.append("There are no baselines: the dataset has no training rows.")
+    if len(set(rows.groups)) < 20:
+        notes.append(f"{len(set(rows.groups))} groups are few: the intervals are too narrow.")
+    return notes
+
+
+def _load_predictor(options: EvaluateOptions, task: Task) -> Predictor:
+    from loupe.predict import Predictor
+
+    has_task = (Path(options.model) / "task.yaml").is_file()
+    return Predictor.load(
+        options.model,
+        task=None if has_task else task,
+        device=options.device,
+        threads=options.threads,
+    )
+
+
+def _check_task(task: Task, models: Task, options: EvaluateOptions) -> None:
+    ours = {name: field.type for name, field in task.fields.items()}
+    theirs = {name: field.type for name, field in models.fields.items()}
+    if ours != theirs:
+        raise EvaluateError(
+            f"Model {options.model!r} answers with the fields {theirs}, the dataset "
+            f"{options.dataset!r} has {ours}. Evaluate a model that was trained on this task."
+        )
+
+
+def _evaluate(
+    material: Material, predictor: Predictor, options: EvaluateOptions, started: float
+) -> Evaluation:
+    measures = Measures(
+        material.task,
+        material.rows,
+        material.words,
+        options.bootstrap,
+        options.confidence,
+        options.seed,
+    )
+    answered = _answer(material, predictor, options)
+    model, twins, baselines, best = (
+        tuple(measures.measure(system) for system in systems if system.role == role)
+        for systems in [_systems(material, answered)]
+        for role in ("model", "twin", "baseline", "best_possible")
+    )
+    return Evaluation(
+        options=options,
+        fingerprint=material.fingerprint,
+        measures=measures,
+        seen=answered.seen,
+        model=model[0],
+        twins=twins,
+        baselines=baselines,
+        best_possible=best[0] if best else None,
+        gains=picture_gains(material.task, model[0], twins, options.confidence),
+        slices=measure_slices(measures, answered.seen.answers),
+        shuffled=answered.shuffled,
+        notes=material.notes,
+        seconds=time.monotonic() - started,
+    )
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What the model said, and what the baselines see."""
+
+    seen: Seen
+    train_vectors: dict[str, Any]
+    blind: list[Answer] | None
+    shuffled: tuple[int, ...] | None
+
+
+def _answer(material: Material, predictor: Predictor, options: EvaluateOptions) -> Answered:
+    from tqdm import tqdm
+
+    rows, train = material.rows, material.train
+    is_hidden = not sys.stderr.isatty()
+    with tqdm(total=len(rows) + len(train), unit="picture", disable=is_hidden) as bar:
+        looker = Looker(
+            predictor,
+            options.batch_size,
+            options.max_new_tokens or _longest_answer(predictor, train.truths),
+            MAX_TABLE_ROWS,
+            bar.update,
+        )
+        logger.info("Answering %d pictures of split %s", len(rows), options.split)
+        seen = looker.see(rows)
+        shuffled = shuffled_rows(rows.groups, options.seed) if options.twins else None
+        return Answered(
+            seen,
+            looker.vectors(train) if len(train) else {},
+            blind_answers(looker.answer, seen.sizes_px) if options.twins else None,
+            None if shuffled is None else tuple(shuffled.tolist()),
+        )
+
+
+def _longest_answer(predictor: Predictor, truths: Sequence[dict[str, Any]]) -> int:
+    """Give the room that an answer needs, in tokens, by the training answers."""
+    tokenizer = getattr(predictor.processor, "tokenizer", None)
+    if tokenizer is None or not truths:
+        return USUAL_ANSWER_TOKENS
+    texts = list(dict.fromkeys(predictor.task.format(truth) for truth in truths))
+    longest = max(map(len, tokenizer(texts, add_special_tokens=False)["input_ids"]))
+    return int(longest * ANSWER_MARGIN) + 1
+
+
+def _systems(material: Material, answered: Answered) -> list[System]:
+    task, answers = material.task, answered.seen.answers
+    fields = tuple(task.fields)
+    systems = [System("model", "the model", "model", answers, fields)]
+    if answered.blind is not None:
+        systems.append(System("blind", "blind twin: grey picture", "twin", answered.blind, fields))
+    if answered.shuffled is not None:
+        # The question is the same for all rows, so the answer belongs to the picture alone.
+        other = [answers[row] for row in answered.shuffled]
+        systems.append(
+            System("shuffled", "shuffled twin: another row's picture", "twin", other, fields)
+        )
+    if len(material.train):
+        vectors = {
+            name: (theirs, answered.seen.vectors[name])
+            for name, theirs in answered.train_vectors.items()
+        }
+        systems += baseline_ladder(task, material.rows, material.train, answers, vectors)
+    if material.best is not None:
+        known = tuple(material.best[0].values or {})
+        systems.append(
+            System("best_possible", "best possible", "best_possible", material.best, known)
+        )
+    return systems

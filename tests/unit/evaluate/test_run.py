@@ -1,0 +1,210 @@
+"""The evaluation from options to files."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from loupe.errors import DatasetError, EvaluateError
+from loupe.evaluate import evaluate_model
+from loupe.evaluate.run import evaluate
+from loupe.task import Task
+
+
+@pytest.fixture
+def run(make_dataset, make_predictor, options, task):
+    """Give a function that evaluates a fake model on a fake dataset."""
+
+    def run(task=task, looks=True, train=80, test=160, **changes):
+        dataset = make_dataset(task, train, test)
+        predictor = make_predictor(dataset, looks)
+        return evaluate(dataset, lambda: predictor, replace(options, **changes))
+
+    return run
+
+
+def read(result, name):
+    return json.loads((Path(result.output) / name).read_text("utf-8"))
+
+
+def test_writes_scores_predictions_report_and_options(run):
+    result = run(words=["colour_word"])
+    assert sorted(path.name for path in Path(result.output).iterdir()) == [
+        "options.yaml",
+        "predictions.parquet",
+        "report.html",
+        "scores.json",
+    ]
+    assert read(result, "scores.json") == result.scores
+
+
+def test_a_model_that_looks_is_said_to_look(run):
+    result = run(words=["colour_word"])
+    scores = result.scores
+    assert scores["verdict"].startswith("The model looks: its own picture makes it better at title")
+    assert scores["scores"]["evaluate/category3_code_accuracy"]["value"] == 1.0
+    assert scores["scores"]["evaluate/colour_word_accuracy"]["value"] == 1.0
+    gain = scores["picture_gain"]["evaluate/category3_code_accuracy"]
+    assert gain["blind"] == {"value": 1.0, "low": 1.0, "high": 1.0}
+    assert gain["shuffled"]["low"] > 0.5
+    assert "no evidence" not in result.summary()
+
+
+def test_a_model_that_does_not_look_is_found_out(run):
+    result = run(looks=False)
+    assert result.scores["verdict"].startswith("There is no evidence that the model looks")
+    for gain in result.scores["picture_gain"].values():
+        assert gain["looks"] is False
+        assert gain["blind"]["value"] == gain["shuffled"]["value"] == 0.0
+
+
+def test_baselines_stand_beside_the_scores(run):
+    scores = run().scores
+    assert list(scores["baselines"]) == [
+        "constant",
+        "median_of_predicted_category3_code",
+        "median_of_true_category3_code",
+        "nearest_pixels_16",
+        "nearest_pixels_32",
+        "nearest_features",
+    ]
+    oracle = scores["baselines"]["median_of_true_category3_code"]
+    assert oracle["is_oracle"]
+    assert list(oracle["models_advantage"]) == ["evaluate/full_price_median_ape"]
+    constant = scores["baselines"]["constant"]["scores"]
+    assert constant["evaluate/category3_code_accuracy"]["value"] == 0.25
+    assert scores["beaten"]["evaluate/category3_code_accuracy"] == {
+        "beaten": ["constant"],
+        "not_beaten": ["nearest_pixels_16", "nearest_pixels_32", "nearest_features"],
+    }
+    assert scores["best_possible"]["evaluate/full_price_median_ape"]["value"] <= 0.2
+
+
+def test_predictions_hold_truth_answer_and_errors(run):
+    table = pq.read_table(Path(run().output) / "predictions.parquet").to_pylist()
+    row = table[3]
+    assert row["truth_title"] == row["predicted_title"] == "Bag"
+    assert row["answer"].startswith("Product: Bag, Category: BAGS")
+    assert row["full_price_ape"] == pytest.approx(
+        abs(row["predicted_full_price"] / row["truth_full_price"] - 1)
+    )
+    assert (row["problem"], row["blind_predicted_title"]) == (None, None)
+    shuffled = next(other for other in table if other["row_id"] == row["shuffled_row_id"])
+    assert row["shuffled_answer"] == shuffled["answer"]
+
+
+def test_the_blind_twin_is_asked_once_per_size(make_dataset, make_predictor, options, task):
+    dataset = make_dataset(task)
+    predictor = make_predictor(dataset)
+    evaluate(dataset, lambda: predictor, replace(options, batch_size=100))
+    assert predictor.asked == [100, 60, 1]
+
+
+def test_scores_are_the_same_on_every_run(run, tmp_path):
+    one, other = run(output=str(tmp_path / "one")), run(output=str(tmp_path / "other"))
+    for part in ("scores", "twins", "baselines", "slices"):
+        assert one.scores[part] == other.scores[part]
+
+
+def test_drawn_rows_are_said(run):
+    result = run(max_rows=12)
+    assert result.scores["counts"]["rows"] == 12
+    assert "12 of 160 rows were answered, drawn by the seed." in result.scores["notes"]
+
+
+def test_without_twins_nothing_is_claimed(run):
+    result = run(twins=False)
+    assert result.scores["verdict"].startswith("Whether the model looks was not tested")
+    assert result.scores["twins"] == {}
+    assert "was not tested" in result.summary()
+
+
+def test_without_training_rows_there_are_no_baselines(make_dataset, make_predictor, options, task):
+    predictor = make_predictor(make_dataset(task))
+    scores = evaluate(make_dataset(task, train=0), lambda: predictor, options).scores
+    assert scores["baselines"] == {}
+    assert "There are no baselines: the dataset has no training rows." in scores["notes"]
+
+
+def test_one_row_is_enough(run):
+    scores = run(test=1).scores
+    assert list(scores["twins"]) == ["blind"]
+
+
+TASKS = {
+    "text": {"title": {"type": "text"}},
+    "choice": {"category3_code": {"type": "choice"}},
+    "integer": {"stock": {"type": "integer"}},
+    "number and choice": {
+        "weight": {"type": "number", "decimals": 1},
+        "category3_code": {"type": "choice"},
+    },
+}
+
+
+@pytest.mark.parametrize("fields", TASKS.values(), ids=TASKS.keys())
+def test_tasks_with_other_fields(run, fields):
+    template = ", ".join(f"{name}: {{{name}}}" for name in fields)
+    task = Task.from_dict({"question": "What?", "answer": template, "fields": fields})
+    result = run(task=task)
+    assert set(result.scores["picture_gain"]) == set(result.scores["beaten"])
+    assert result.summary()
+    assert "<html" in (Path(result.output) / "report.html").read_text("utf-8")
+
+
+def test_scores_hold_no_nan(run):
+    def numbers(value):
+        if isinstance(value, dict | list):
+            for inner in value.values() if isinstance(value, dict) else value:
+                yield from numbers(inner)
+        elif isinstance(value, float):
+            yield value
+
+    assert all(math.isfinite(number) for number in numbers(run(test=3).scores))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"split": "tset"}, "There is no split 'tset'; choose one of train, validation, test"),
+        ({"split": "validation"}, "has no validation rows to answer"),
+        ({"words": ["color"]}, "words names column 'color', which the dataset does not have"),
+        ({"words": ["row_id"]}, "no row's title says its value"),
+        ({"best_columns": {"price": "x"}}, "best_columns names the fields .'price'."),
+        ({"best_columns": {"full_price": "x"}}, "best_columns names column 'x'"),
+        ({"best_columns": {"full_price": "row_id"}}, "that the field does not take"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_what_cannot_be_meant_is_refused_before_the_model_is_loaded(
+    make_dataset, options, task, changes, message
+):
+    def load():
+        pytest.fail("the model was loaded")
+
+    with pytest.raises(EvaluateError, match=message):
+        evaluate(make_dataset(task), load, replace(options, **changes))
+    assert not list(Path(options.output).parent.iterdir())
+
+
+def test_words_need_a_text_field(run):
+    fields = {"category3_code": {"type": "choice"}}
+    task = Task.from_dict({"question": "?", "answer": "{category3_code}", "fields": fields})
+    with pytest.raises(EvaluateError, match="looked for in text fields, and the task has none"):
+        run(task=task, words=["colour_word"])
+
+
+def test_a_model_of_another_task_is_refused(make_dataset, make_predictor, options, task):
+    fields = {"title": {"type": "text"}}
+    other = Task.from_dict({"question": "?", "answer": "{title}", "fields": fields})
+    predictor = make_predictor(make_dataset(other))
+    with pytest.raises(EvaluateError, match="Evaluate a model that was trained on this task"):
+        evaluate(make_dataset(task), lambda: predictor, options)
+
+
+def test_a_missing_dataset_is_one_line(options):
+    with pytest.raises(DatasetError, match="data"):
+        evaluate_model(options)
