@@ -1,4 +1,4 @@
-"""Phi-3-Vision for transformers: configuration, processors, model. Imports nothing else of Loupe."""
+"""Phi-3-Vision for transformers: configuration, processors, model; imports nothing of Loupe."""
 
 from loupe.phi3_v.configuration_phi3_v import Phi3VConfig
 from loupe.phi3_v.image_processing_phi3_v import Phi3VImageProcessor

@@ -1,8 +1,8 @@
 """Configuration of Phi-3-Vision: the published `config.json` in, the same layout out.
 
-The published files (https://huggingface.co/microsoft/Phi-3-vision-128k-instruct) spell some things in
-ways of their own: `rope_scaling` of type "su", a tower named but not described, `torch_dtype`. They are
-translated here, in both directions, and nowhere else.
+The published files (https://huggingface.co/microsoft/Phi-3-vision-128k-instruct) spell some things
+in ways of their own: `rope_scaling` of type "su", a tower named but not described, `torch_dtype`.
+They are translated here, in both directions, and nowhere else.
 """
 
 import math
@@ -41,13 +41,13 @@ IMAGE_TOKEN_ID = 32044  # "<|image|>" in the published vocabulary
 PATCHES_PER_TOKEN_SIDE = 2  # a token sees 2 x 2 patches
 
 
-class Phi3VConfig(Phi3Config):  # type: ignore[misc]  # transformers.Phi3Config is untyped
+class Phi3VConfig(Phi3Config):  # type: ignore[misc]  # untyped in transformers
     """Configuration of a Phi-3-Vision model: a Phi-3 decoder, a CLIP tower and what joins them.
 
     Fields beyond those of `Phi3Config`:
 
     - `embd_layer`: how picture tokens are laid out; one layout exists, `None` means that one.
-    - `img_processor`: the published description of the tower; `None` derives it from `vision_config`.
+    - `img_processor`: the published description of the tower; `None` derives it from the next.
     - `vision_config`: the tower; `None` means the standard ViT-L/14-336.
     - `image_token_id`: the id that marks a place for a picture feature.
 
@@ -92,7 +92,7 @@ class Phi3VConfig(Phi3Config):  # type: ignore[misc]  # transformers.Phi3Config 
         """Read the published `rope_scaling`, or `rope_parameters`, into a dict of our own."""
         published = kwargs.pop("rope_scaling", None) or self.rope_parameters
         ratio = self.max_position_embeddings / self.original_max_position_embeddings
-        self.rope_parameters = rope_from_published(published, ratio)
+        self.rope_parameters: dict[str, Any] = rope_from_published(published, ratio)
         return super().convert_rope_params_to_dict(**kwargs)  # type: ignore[no-any-return]
 
     def to_diff_dict(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Gives the pixels of Microsoft's `Phi3VImageProcessor`
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ HALFWAY_CUBIC_WEIGHTS = (-0.09375, 0.59375, 0.59375, -0.09375)
 """Weights of the four neighbours of a point halfway between two samples (cubic with a = -0.75)."""
 
 
-class Phi3VImagesKwargs(ImagesKwargs, total=False):  # type: ignore[misc]  # untyped in transformers
+class Phi3VImagesKwargs(ImagesKwargs, total=False):  # type: ignore[misc,call-arg]  # untyped
     """What a call may change for its own pictures."""
 
     num_crops: int
@@ -46,14 +47,14 @@ class Phi3VImageProcessor(BaseImageProcessor):  # type: ignore[misc]  # untyped 
     model_input_names = ["pixel_values", "image_sizes"]  # noqa: RUF012  # transformers' declaration
     valid_kwargs = Phi3VImagesKwargs
 
-    def __init__(  # noqa: PLR0913  # the keys of preprocessor_config.json
+    def __init__(  # the keys of preprocessor_config.json
         self,
         num_crops: int = 1,
         image_mean: Sequence[float] = OPENAI_CLIP_MEAN,
         image_std: Sequence[float] = OPENAI_CLIP_STD,
         num_img_tokens: int = TOKENS_PER_CROP,
         crop_size: int = CROP_SIZE_PX,
-        do_convert_rgb: bool = True,  # noqa: FBT001, FBT002
+        do_convert_rgb: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -107,9 +108,9 @@ class Phi3VImageProcessor(BaseImageProcessor):  # type: ignore[misc]  # untyped 
         planes = [self._fit(picture, most) for picture in pictures]
         sizes = [(plane.shape[1], plane.shape[2]) for plane in planes]
         crops = max(self._grid(size)[0] * self._grid(size)[1] for size in sizes)
-        pixel_values = torch.zeros(
-            len(planes), 1 + (most if pad_to_num_crops else crops), 3, self.crop_size, self.crop_size
-        )
+        shape = (len(planes), 1 + (most if pad_to_num_crops else crops), 3, *[self.crop_size] * 2)
+        # numpy's zeros are pages never touched, where torch's are written: padding costs nothing.
+        pixel_values = torch.from_numpy(np.zeros(shape, dtype=np.float32))
         for plane, places in zip(planes, pixel_values, strict=True):
             self._write_crops(plane, places)
         data = {
@@ -161,7 +162,7 @@ class Phi3VImageProcessor(BaseImageProcessor):  # type: ignore[misc]  # untyped 
         top, left = fit.offset
         inner = planes[:, top : top + fit.height, left : left + fit.width]
         for channel in range(3):
-            inner[channel] = picture.getchannel(channel)
+            inner[channel] = np.asarray(picture.getchannel(channel))
         return planes
 
     def _write_crops(
@@ -208,9 +209,9 @@ class CropFit:
 
 
 def fit_to_crops(height: int, width: int, num_crops: int, crop_size: int) -> CropFit:
-    """Find the largest size whose crops number at most `num_crops`; the longer side fills its crops.
+    """Find the largest size whose crops number at most `num_crops`.
 
-    Small pictures are enlarged. All sizes are in pixels.
+    The longer side fills its crops; small pictures are enlarged. All sizes are in pixels.
 
     >>> fit = fit_to_crops(height=1008, width=1344, num_crops=4, crop_size=336)
     >>> (fit.height, fit.width), fit.grid(336)
@@ -255,14 +256,22 @@ def shrink_to_crop(levels: torch.Tensor, side: int) -> torch.Tensor:
 def _shrink_axis(levels: torch.Tensor, axis: int, side: int) -> torch.Tensor:
     size = levels.shape[axis]
     scale = size // side
-    nearest = torch.arange(side) * scale + scale // 2
     if scale % 2:
-        return levels.index_select(axis, nearest).float()
-    total = torch.zeros(())
-    for shift, weight in zip((-2, -1, 0, 1), HALFWAY_CUBIC_WEIGHTS, strict=True):
-        neighbour = (nearest + shift).clamp(0, size - 1)
-        total = total + levels.index_select(axis, neighbour).float() * weight
+        return _take_every(levels, axis, scale // 2, scale)
+    border = [levels.narrow(axis, at, 1) for at in (0, size - 1)]
+    bordered = torch.cat((border[0], levels, border[1]), dim=axis)
+    first = scale // 2 - 1  # of the four neighbours, the border counted
+    total = _take_every(bordered, axis, first, scale).narrow(axis, 0, side)
+    total = total * HALFWAY_CUBIC_WEIGHTS[0]
+    for shift, weight in enumerate(HALFWAY_CUBIC_WEIGHTS[1:], start=1):
+        neighbours = _take_every(bordered, axis, first + shift, scale)
+        total.add_(neighbours.narrow(axis, 0, side), alpha=weight)
     return total
+
+
+def _take_every(levels: torch.Tensor, axis: int, first: int, step: int) -> torch.Tensor:
+    taken = (slice(None),) * axis + (slice(first, None, step),)
+    return levels[taken].float()
 
 
 def _flatten(images: Any) -> list[Any]:
@@ -274,8 +283,8 @@ def _flatten(images: Any) -> list[Any]:
 def _open(image: Any) -> Image.Image:
     if isinstance(image, Image.Image):
         return image
-    if isinstance(image, str):
-        return load_image(image)  # type: ignore[no-any-return]
+    if isinstance(image, str | Path):
+        return load_image(str(image))  # type: ignore[no-any-return]
     if isinstance(image, np.ndarray) and image.dtype == np.uint8:
         return Image.fromarray(image)
     raise TypeError(

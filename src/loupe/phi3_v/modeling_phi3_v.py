@@ -1,4 +1,4 @@
-"""Phi-3-Vision: a CLIP tower whose picture features take their places among a Phi-3 decoder's tokens.
+"""Phi-3-Vision: a Phi-3 decoder with the features of pictures among its tokens.
 
 The parts are transformers' own `CLIPVisionModel` and `Phi3Model`; the parameter names are those of
 the published checkpoints (https://huggingface.co/microsoft/Phi-3-vision-128k-instruct).
@@ -6,14 +6,13 @@ the published checkpoints (https://huggingface.co/microsoft/Phi-3-vision-128k-in
 """
 
 from collections.abc import Sequence
-from itertools import groupby
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
-from transformers import CLIPVisionConfig, CLIPVisionModel, GenerationMixin, Phi3Model
+from transformers import GenerationMixin, Phi3Model
 from transformers import initialization as init
 from transformers.cache_utils import Cache
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
@@ -21,7 +20,13 @@ from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 from transformers.models.phi3.modeling_phi3 import Phi3PreTrainedModel, Phi3RotaryEmbedding
 from transformers.utils import can_return_tuple
 
-from loupe.phi3_v.configuration_phi3_v import PATCHES_PER_TOKEN_SIDE, Phi3VConfig
+from loupe.phi3_v.configuration_phi3_v import Phi3VConfig
+from loupe.phi3_v.placement_phi3_v import (
+    find_image_places,
+    published_picture_order,
+    repeat_by_row,
+)
+from loupe.phi3_v.vision_phi3_v import Phi3VImageEmbedding
 
 LOGITS_PER_CHUNK = 2**25  # 128 MiB in float32
 IGNORED_LABEL = -100
@@ -56,74 +61,6 @@ class Phi3VRotaryEmbedding(Phi3RotaryEmbedding):  # type: ignore[misc]  # untype
         return torch.where(is_long, long, short)  # (rows, 1, head size / 2)
 
 
-class Phi3VVisionTower(nn.Module):
-    """The CLIP tower up to its last layer but one, whose output are the picture features.
-
-    The last layer and `post_layernorm` are in every checkpoint and never run.
-    """
-
-    def __init__(self, config: CLIPVisionConfig) -> None:
-        super().__init__()
-        self.vision_model = CLIPVisionModel._from_config(config)
-
-    def forward(self, crops: torch.Tensor) -> torch.Tensor:
-        """Encode (crops, 3, side, side) to (crops, patches, channels).
-
-        The layers are called here, not through `CLIPVisionModel.forward`: it would run them all,
-        and its record of hidden states doubles when the decoder's is asked for as well.
-        """
-        hidden = self.vision_model.pre_layrnorm(self.vision_model.embeddings(crops))
-        for layer in self.vision_model.encoder.layers[:-1]:
-            hidden = layer(hidden, attention_mask=None)
-        return hidden[:, 1:]  # the class token sees no place of its own
-
-
-class Phi3VImageEmbedding(nn.Module):
-    """From crops to picture features: tower, 2 x 2 merge, separators, projection."""
-
-    def __init__(self, config: Phi3VConfig) -> None:
-        super().__init__()
-        tower: Any = config.vision_config
-        channels = PATCHES_PER_TOKEN_SIDE**2 * tower.hidden_size
-        self.crop_size = config.crop_size
-        self.img_processor = Phi3VVisionTower(tower)
-        self.glb_GN = nn.Parameter(torch.zeros(1, 1, channels))
-        self.sub_GN = nn.Parameter(torch.zeros(1, 1, 1, channels))
-        self.img_projection = nn.Sequential(
-            nn.Linear(channels, config.hidden_size),
-            nn.GELU(),
-            nn.Linear(config.hidden_size, config.hidden_size),
-        )
-
-    def forward(
-        self, pixel_values: torch.Tensor, image_sizes: torch.Tensor
-    ) -> tuple[torch.Tensor, ...]:
-        """Encode pictures. For shapes see `Phi3VModel.get_image_features`."""
-        grids = grids_from_sizes(image_sizes, self.crop_size)
-        crops = select_real_crops(pixel_values, grids)
-        merged = merge_patches(self.img_processor(crops))  # (crops, rows, columns, 4 * channels)
-        merged = merged.to(self.img_projection[0].weight.dtype)
-        parts = merged.split([1 + rows * columns for rows, columns in grids])
-        sequences = [self._arrange(part, *grid) for part, grid in zip(parts, grids, strict=True)]
-        projected = self.img_projection(torch.cat(sequences))  # (tokens of all, hidden)
-        return projected.split([len(sequence) for sequence in sequences])  # type: ignore[no-any-return]
-
-    def _arrange(self, merged: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
-        """Order one picture's tokens: its grid of crops, `glb_GN`, the view of the whole.
-
-        `merged`: (1 + rows * columns, side, side, channels), the whole first. Every row of tokens
-        ends with `sub_GN`. Returns (tokens, channels).
-        """
-        _, side, _, channels = merged.shape
-        grid = merged[1:].view(rows, columns, side, side, channels).transpose(1, 2)
-        grid = grid.reshape(rows * side, columns * side, channels)
-        return torch.cat((self._end_rows(grid), self.glb_GN[0], self._end_rows(merged[0])))
-
-    def _end_rows(self, grid: torch.Tensor) -> torch.Tensor:
-        ends = self.sub_GN[0].expand(grid.shape[0], 1, -1)
-        return torch.cat((grid, ends), dim=1).flatten(0, 1)  # (rows * (columns + 1), channels)
-
-
 class Phi3VPreTrainedModel(Phi3PreTrainedModel):  # type: ignore[misc]  # untyped in transformers
     """What every Phi-3-Vision model shares: configuration and initial weights."""
 
@@ -146,7 +83,7 @@ class Phi3VPreTrainedModel(Phi3PreTrainedModel):  # type: ignore[misc]  # untype
             init.normal_(module.sub_GN, std=self.config.initializer_range)
 
 
-class Phi3VModel(Phi3VPreTrainedModel, Phi3Model):  # type: ignore[misc]  # untyped in transformers
+class Phi3VModel(Phi3VPreTrainedModel, Phi3Model):  # type: ignore[misc]  # untyped
     """The decoder with pictures among its tokens, without a language-model head."""
 
     def __init__(self, config: Phi3VConfig) -> None:
@@ -157,7 +94,7 @@ class Phi3VModel(Phi3VPreTrainedModel, Phi3Model):  # type: ignore[misc]  # unty
         self.post_init()
 
     def get_image_features(
-        self, pixel_values: torch.Tensor, image_sizes: torch.Tensor
+        self, pixel_values: torch.Tensor, image_sizes: torch.Tensor | None
     ) -> tuple[torch.Tensor, ...]:
         """Encode pictures to the features that stand in their places.
 
@@ -172,11 +109,17 @@ class Phi3VModel(Phi3VPreTrainedModel, Phi3Model):  # type: ignore[misc]  # unty
             One (tokens, hidden) per picture.
 
         Raises:
-            ValueError: a size is no multiple of the crop's, or asks for more crops than there are.
+            ValueError: `image_sizes` is missing; a size is no multiple of the crop's, or asks for
+                more crops than there are.
         """
+        if image_sizes is None:
+            raise ValueError(
+                "pixel_values came without image_sizes, which say how many of the crops are real. "
+                "Pass on both, as the processor returns them."
+            )
         return self.vision_embed_tokens(pixel_values, image_sizes)  # type: ignore[no-any-return]
 
-    def forward(  # noqa: PLR0913  # transformers sets the signature
+    def forward(  # noqa: PLR0913, PLR0917  # transformers sets it
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
@@ -194,30 +137,20 @@ class Phi3VModel(Phi3VPreTrainedModel, Phi3Model):  # type: ignore[misc]  # unty
             # A single cached token is one that was generated, whatever its id.
             if input_ids.shape[1] > 1 or past_length == 0:
                 if image_features is None and pixel_values is not None:
-                    image_features = self._encode(pixel_values, image_sizes)
+                    image_features = self.get_image_features(pixel_values, image_sizes)
                 inputs_embeds = self._embed(input_ids, image_features or ())
             else:
                 inputs_embeds = self.embed_tokens(input_ids)
             inputs_embeds = self.embed_dropout(inputs_embeds)
         if position_ids is None and attention_mask is not None and attention_mask.ndim == 2:
             position_ids = positions_from_mask(attention_mask, past_length)
-        return super().forward(  # type: ignore[no-any-return]
+        return super().forward(
             attention_mask=attention_mask,
             position_ids=position_ids,
             past_key_values=past_key_values,
             inputs_embeds=inputs_embeds,
             **kwargs,
         )
-
-    def _encode(
-        self, pixel_values: torch.Tensor, image_sizes: torch.Tensor | None
-    ) -> tuple[torch.Tensor, ...]:
-        if image_sizes is None:
-            raise ValueError(
-                "pixel_values came without image_sizes, which say how many of the crops are real. "
-                "Pass on both, as the processor returns them."
-            )
-        return self.get_image_features(pixel_values, image_sizes)
 
     def _embed(
         self, input_ids: torch.Tensor, image_features: Sequence[torch.Tensor]
@@ -252,13 +185,13 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):  # type: ignore[m
         self.post_init()
 
     def get_image_features(
-        self, pixel_values: torch.Tensor, image_sizes: torch.Tensor
+        self, pixel_values: torch.Tensor, image_sizes: torch.Tensor | None
     ) -> tuple[torch.Tensor, ...]:
         """Encode pictures. See `Phi3VModel.get_image_features`."""
-        return self.model.get_image_features(pixel_values, image_sizes)  # type: ignore[no-any-return]
+        return self.model.get_image_features(pixel_values, image_sizes)
 
     @can_return_tuple  # type: ignore[untyped-decorator]  # untyped in transformers
-    def forward(  # noqa: PLR0913  # transformers sets the signature
+    def forward(  # noqa: PLR0913, PLR0917  # transformers sets it
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
@@ -270,7 +203,7 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):  # type: ignore[m
         image_features: Sequence[torch.Tensor] | None = None,
         labels: torch.Tensor | None = None,
         logits_to_keep: int | torch.Tensor = 0,
-        return_logits: bool | None = None,  # noqa: FBT001
+        return_logits: bool | None = None,
         num_items_in_batch: int | torch.Tensor | None = None,
         **kwargs: Any,
     ) -> CausalLMOutputWithPast:
@@ -318,11 +251,15 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):  # type: ignore[m
         )
         hidden = outputs.last_hidden_state
         logits = loss = None
-        if return_logits or (return_logits is None and not (self.training and labels is not None)):
-            kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+        if return_logits is None:
+            return_logits = labels is None or not self.training
+        if return_logits:
+            is_count = isinstance(logits_to_keep, int)
+            kept = slice(-logits_to_keep, None) if is_count else logits_to_keep
             logits = self.lm_head(hidden[:, kept]).float()
         if labels is not None:
-            loss = score_labels(self.lm_head, hidden, labels, num_items_in_batch)
+            chunk = max(1, LOGITS_PER_CHUNK // self.config.vocab_size)
+            loss = score_labels(self.lm_head, hidden, labels, chunk, num_items_in_batch)
         return CausalLMOutputWithPast(
             loss=loss,
             logits=logits,
@@ -356,10 +293,11 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):  # type: ignore[m
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None, past_length: int
     ) -> bool:
         limit = self.config.original_max_position_embeddings
-        if self.config.rope_parameters["rope_type"] != "longrope" or input_ids.shape[1] <= limit:
+        rope_type = self.config.rope_parameters["rope_type"]
+        if rope_type != "longrope" or input_ids.shape[1] <= limit:
             return False
         if attention_mask is None or attention_mask.ndim != 2:
-            return past_length <= limit
+            return bool(past_length <= limit)
         before = attention_mask[:, :past_length].sum(dim=-1)
         after = attention_mask.sum(dim=-1)
         return bool(((before <= limit) & (after > limit)).any())
@@ -367,7 +305,7 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):  # type: ignore[m
     def _expand_inputs_for_generation(
         self,
         expand_size: int = 1,
-        is_encoder_decoder: bool = False,  # noqa: FBT001, FBT002
+        is_encoder_decoder: bool = False,
         input_ids: torch.Tensor | None = None,
         **model_kwargs: Any,
     ) -> tuple[torch.Tensor, dict[str, Any]]:
@@ -376,7 +314,7 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):  # type: ignore[m
         image_sizes = model_kwargs.pop("image_sizes", None)
         features = model_kwargs.pop("image_features", None)
         if features is None and pixel_values is not None:
-            features = self.model._encode(pixel_values, image_sizes)
+            features = self.get_image_features(pixel_values, image_sizes)
         if features is not None and input_ids is not None:
             places = find_image_places(input_ids, self.config.image_token_id)
             features = repeat_by_row(features, places.sum(dim=-1).tolist(), expand_size)
@@ -391,120 +329,35 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):  # type: ignore[m
         return input_ids, model_kwargs
 
 
-def grids_from_sizes(image_sizes: torch.Tensor, crop_size: int) -> list[tuple[int, int]]:
-    """Rows and columns of crops of each picture, from sizes (images, 2) in pixels.
-
-    Raises:
-        ValueError: a size is no positive multiple of `crop_size`.
-    """
-    sizes: list[list[int]] = image_sizes.tolist()
-    for height, width in sizes:
-        if min(height, width) < crop_size or height % crop_size or width % crop_size:
-            raise ValueError(
-                f"image_sizes has {height} x {width} px; both must be multiples of {crop_size} px, "
-                "the crop size of this model. Prepare pictures with the model's own processor."
-            )
-    return [(height // crop_size, width // crop_size) for height, width in sizes]
-
-
-def select_real_crops(
-    pixel_values: torch.Tensor, grids: Sequence[tuple[int, int]]
-) -> torch.Tensor:
-    """Leave out padding: (images, 1 + crops, 3, side, side) to (real crops of all, 3, side, side).
-
-    Raises:
-        ValueError: `pixel_values` holds other pictures, or fewer crops, than the grids say.
-    """
-    counts = [1 + rows * columns for rows, columns in grids]
-    if len(pixel_values) != len(counts) or pixel_values.shape[1] < max(counts):
-        raise ValueError(
-            f"pixel_values holds {pixel_values.shape[0]} pictures of up to {pixel_values.shape[1]} "
-            f"crops; image_sizes tells of {len(counts)} pictures of up to {max(counts)}."
-        )
-    return torch.cat([crops[:count] for crops, count in zip(pixel_values, counts, strict=True)])
-
-
-def merge_patches(patches: torch.Tensor) -> torch.Tensor:
-    """Join 2 x 2 patches to a token: (crops, side * side, channels) to (.., .., .., 4 * channels).
-
-    Source: the space-to-depth of InternLM-XComposer2-4KHD, in the published channel order: upper
-    left, upper right, lower left, lower right.
-    """
-    crops, count, channels = patches.shape
-    step = PATCHES_PER_TOKEN_SIDE
-    side = int(count**0.5) // step
-    grid = patches.view(crops, side, step, side, step, channels)
-    grid = grid.permute(0, 1, 3, 2, 4, 5)  # (crops, rows, columns, 2, 2, channels)
-    return grid.reshape(crops, side, side, step * step * channels)
-
-
-def find_image_places(input_ids: torch.Tensor, image_token_id: int) -> torch.Tensor:
-    """Mark the places of picture features: our token, or any negative id of Microsoft's processor."""
-    return (input_ids == image_token_id) | (input_ids < 0)
-
-
-def published_picture_order(input_ids: torch.Tensor, images: int) -> list[int]:
-    """Order in which ids (rows, tokens) show the pictures; reading order unless they say otherwise.
-
-    Microsoft's processor writes -k for picture k of a row, and its model ignores the number, so
-    that swapped tags show swapped pictures. The number is heeded here, where the numbers of every
-    row are 1 to n.
-    """
-    order: list[int] = []
-    for row in input_ids.tolist() if bool((input_ids < 0).any()) else []:
-        numbers = [-number for number, _ in groupby(i for i in row if i < 0)]
-        if sorted(numbers) != list(range(1, len(numbers) + 1)):
-            return list(range(images))
-        order += [len(order) + number - 1 for number in numbers]
-    return order if len(order) == images else list(range(images))
-
-
 def positions_from_mask(attention_mask: torch.Tensor, past_length: int) -> torch.Tensor:
     """Positions (rows, new tokens) that count real tokens alone, as `generate` counts them."""
     positions = attention_mask.long().cumsum(dim=-1) - 1
     return positions.clamp(min=0)[:, past_length:]
 
 
-def repeat_by_row(
-    features: Sequence[torch.Tensor], places: Sequence[int], times: int
-) -> list[torch.Tensor]:
-    """Repeat each row's pictures `times` times, as its row is repeated: 1 2 | 3 to 1 2 1 2 | 3 3.
-
-    `places`: number of picture places of each row, by which the pictures are dealt out.
-    """
-    remaining = list(features)
-    repeated: list[torch.Tensor] = []
-    for wanted in places:
-        row: list[torch.Tensor] = []
-        while remaining and sum(len(feature) for feature in row) < wanted:
-            row.append(remaining.pop(0))
-        repeated += row * times
-    return repeated + remaining
-
-
 def score_labels(
-    head: nn.Linear,
+    head: nn.Module,
     hidden: torch.Tensor,
     labels: torch.Tensor,
+    chunk: int,
     num_items_in_batch: int | torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Next-token cross-entropy of labels (rows, tokens) from hidden states, a chunk at a time.
+    """Next-token cross-entropy of labels (rows, tokens), from hidden states (rows, tokens, hidden).
 
-    Logits exist for scored positions only, and in training for one chunk at a time: later chunks
-    are computed again for their gradients.
+    Logits exist for scored positions only, and for `chunk` of them at a time: where that is not
+    all, they are computed again for their gradients. The sum is divided by `num_items_in_batch`,
+    or by the number of scored positions; it is 0 where there is none.
     """
     is_scored = labels[:, 1:] != IGNORED_LABEL
     states = hidden[:, :-1][is_scored]  # (scored positions, hidden)
     targets = labels[:, 1:][is_scored]
-    chunk = max(1, LOGITS_PER_CHUNK // head.out_features)
-    total = states.sum() * 0.0 if not len(states) else torch.zeros((), device=states.device)
+    total = states.float().sum() * 0.0  # a loss without scored positions still has (zero) gradients
 
     def score(chunk_states: torch.Tensor, chunk_targets: torch.Tensor) -> torch.Tensor:
         return cross_entropy(head(chunk_states).float(), chunk_targets, reduction="sum")
 
-    for some, wanted in zip(states.split(chunk), targets.split(chunk), strict=True):
-        if not len(some):
-            continue
+    chunks = zip(torch.split(states, chunk), torch.split(targets, chunk), strict=True)
+    for some, wanted in chunks if len(states) else ():
         if len(states) > chunk and torch.is_grad_enabled():
             total = total + checkpoint(score, some, wanted, use_reentrant=False)
         else:

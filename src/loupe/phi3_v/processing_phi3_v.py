@@ -20,6 +20,15 @@ IMAGE_TOKEN = "<|image|>"
 IMAGE_TAG = re.compile(r"<\|image_(\d+)\|>")
 
 
+RENDERING_OPTIONS = ("add_generation_prompt", "continue_final_message", "tools", "documents")
+"""What `apply_chat_template` hands to the tokenizer; everything else is for the processor."""
+
+TOKEN_FLAGS = ("lstrip", "normalized", "rstrip", "single_word", "special")
+
+NOT_PUBLISHED = ("backend", "extra_special_tokens", "is_local", "local_files_only")
+"""What transformers 5 adds to `tokenizer_config.json`, some of which older readers choke on."""
+
+
 class TaggedText(NamedTuple):
     """A text cut at its picture tags: `pieces[0]`, picture `numbers[0]`, `pieces[1]`, ..."""
 
@@ -138,9 +147,10 @@ class Phi3VProcessor(ProcessorMixin):  # type: ignore[misc]  # untyped in transf
         files: list[str] = self.image_processor.save_pretrained(folder, **kwargs)
         files += self.tokenizer.save_pretrained(folder, save_jinja_files=False)
         config_file = folder / "tokenizer_config.json"
-        config = json.loads(config_file.read_text(encoding="utf-8"))
-        written = json.dumps(published_tokenizer_config(config), indent=2, ensure_ascii=False)
-        config_file.write_text(written + "\n", encoding="utf-8")
+        saved = json.loads(config_file.read_text(encoding="utf-8"))
+        published = published_tokenizer_config(saved, self.tokenizer)
+        text = json.dumps(published, indent=2, ensure_ascii=False, sort_keys=True)
+        config_file.write_text(text + "\n", encoding="utf-8")
         return files
 
     @classmethod
@@ -193,7 +203,9 @@ class Phi3VProcessor(ProcessorMixin):  # type: ignore[misc]  # untyped in transf
                 row += next(piece_ids)
             rows.append(row)
         if options.get("truncation") and options.get("max_length"):
-            rows = [self._truncate(row, each, options) for row, each in zip(rows, tagged, strict=True)]
+            rows = [
+                self._truncate(row, each, options) for row, each in zip(rows, tagged, strict=True)
+            ]
         return rows
 
     def _truncate(self, row: list[int], each: TaggedText, options: dict[str, Any]) -> list[int]:
@@ -211,15 +223,6 @@ class Phi3VProcessor(ProcessorMixin):  # type: ignore[misc]  # untyped in transf
         padding = {name: options[name] for name in names if options.get(name) is not None}
         padding.setdefault("padding", False)
         return dict(self.tokenizer.pad({"input_ids": ids}, return_attention_mask=True, **padding))
-
-
-RENDERING_OPTIONS = (
-    "add_generation_prompt",
-    "continue_final_message",
-    "tools",
-    "documents",
-)
-"""What `apply_chat_template` hands to the tokenizer; everything else is for the processor."""
 
 
 def cut_at_tags(text: str) -> TaggedText:
@@ -244,7 +247,7 @@ def group_by_text(images: Any, numbers: list[set[int]]) -> list[list[Any]]:
     if any(row is None or isinstance(row, list | tuple) for row in rows):
         if len(rows) != len(numbers):
             raise ValueError(f"Got {len(rows)} lists of pictures for {len(numbers)} texts.")
-        return [list(row or []) if isinstance(row, list | tuple) or not row else [row] for row in rows]
+        return [list(row) if isinstance(row, list | tuple) else [row] * bool(row) for row in rows]
     if len(numbers) == 1:
         return [rows]
     wanted = [len(each) for each in numbers]
@@ -267,27 +270,35 @@ def flatten_messages(messages: list[dict[str, Any]]) -> tuple[list[dict[str, Any
     number = 0
     flat = []
     for message in messages:
-        content = message["content"]
-        if not isinstance(content, str):
-            text = ""
-            for item in content:
-                if item["type"] == "image":
-                    number += 1
-                    text += f"<|image_{number}|>\n"
-                    pictures += [item[k] for k in ("image", "url", "path") if k in item][:1]
-                else:
-                    text += item["text"]
-            message = {**message, "content": text}
-        flat.append(message)
+        items = message["content"]
+        if isinstance(items, str):
+            items = [{"type": "text", "text": items}]
+        text = ""
+        for item in items:
+            if item["type"] == "image":
+                number += 1
+                text += f"<|image_{number}|>\n"
+                pictures += [item[key] for key in ("image", "url", "path") if key in item][:1]
+            else:
+                text += item["text"]
+        flat.append({**message, "content": text})
     return flat, pictures
 
 
-def published_tokenizer_config(config: dict[str, Any]) -> dict[str, Any]:
-    """Rewrite what transformers 5 saves so that older readers, and its own, give the same ids."""
-    config = {k: v for k, v in config.items() if k not in ("backend", "is_local", "local_files_only")}
-    extra = config.pop("extra_special_tokens", None)
-    if isinstance(extra, list):
-        config["additional_special_tokens"] = extra
-    config["tokenizer_class"] = "PreTrainedTokenizerFast"
-    config["processor_class"] = "Phi3VProcessor"
-    return config
+def published_tokenizer_config(
+    saved: dict[str, Any], tokenizer: PreTrainedTokenizerFast
+) -> dict[str, Any]:
+    """Rewrite the tokenizer config of transformers 5 in the published layout.
+
+    The class is one that transformers 4 and 5 both read as "use tokenizer.json as it stands".
+    """
+    published = {key: value for key, value in saved.items() if key not in NOT_PUBLISHED}
+    published["added_tokens_decoder"] = {
+        str(index): {"content": token.content, **{k: getattr(token, k) for k in TOKEN_FLAGS}}
+        for index, token in tokenizer.added_tokens_decoder.items()
+    }
+    if isinstance(extra := saved.get("extra_special_tokens"), list):
+        published["additional_special_tokens"] = extra
+    published["tokenizer_class"] = "PreTrainedTokenizerFast"
+    published["processor_class"] = Phi3VProcessor.__name__
+    return published
