@@ -14,6 +14,12 @@ CHAT_TEMPLATE = (
     " + '<|end|>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
 )
 
+LLAVA_TEMPLATE = (
+    "{% for message in messages %}USER: {% for part in message['content'] %}"
+    "{{ '<image>\n' if part['type'] == 'image' else part['text'] }}{% endfor %}{% endfor %}"
+    "{% if add_generation_prompt %} ASSISTANT:{% endif %}"
+)
+
 
 def train_merges(text, size):
     """Byte-pair merges within words of a text, and the pieces they make."""
@@ -126,3 +132,57 @@ def write_tiny_checkpoint(folder, **sizes):
 def tiny_checkpoint(tmp_path_factory):
     """Folder of a random two-layer Phi-3-Vision: 28 px crops, one token each."""
     return write_tiny_checkpoint(tmp_path_factory.mktemp("tiny"), crop_size=28, patch_size=14)
+
+
+def write_llava_checkpoint(folder):
+    """Write a random two-layer Llava: another family, another template and end of answers."""
+    import torch
+    from transformers import (
+        CLIPImageProcessorPil,
+        CLIPVisionConfig,
+        LlamaConfig,
+        LlavaConfig,
+        LlavaForConditionalGeneration,
+        LlavaProcessor,
+    )
+
+    tokenizer = make_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"]})
+    processor = LlavaProcessor(
+        CLIPImageProcessorPil(
+            size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28}, do_center_crop=True
+        ),
+        tokenizer,
+        patch_size=14,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        image_token="<image>",
+        chat_template=LLAVA_TEMPLATE,
+    )
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+    sizes["num_attention_heads"] = 2
+    torch.manual_seed(0)
+    model = LlavaForConditionalGeneration(
+        LlavaConfig(
+            vision_config=CLIPVisionConfig(
+                image_size=28, patch_size=14, projection_dim=32, **sizes
+            ),
+            text_config=LlamaConfig(
+                vocab_size=len(tokenizer),
+                max_position_embeddings=512,
+                num_key_value_heads=2,
+                **sizes,
+            ),
+            image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+            vision_feature_layer=-2,
+        )
+    )
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def llava_checkpoint(tmp_path_factory):
+    """Folder of a random checkpoint of another family than Phi-3-Vision."""
+    return write_llava_checkpoint(tmp_path_factory.mktemp("llava"))

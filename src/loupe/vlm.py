@@ -1,0 +1,350 @@
+"""Any vision-language model and its processor, through transformers' Auto classes.
+
+Only this module loads models, and only it knows how a family asks: Phi-3-Vision by the published
+prompt, every other family by its own chat template. Weights are read from safetensors alone, and
+no code that comes with a checkpoint is run.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+from loupe.errors import CheckpointError, MissingExtraError
+from loupe.phi3_v import Phi3VProcessor, register
+from loupe.phi3_v.image_processing_phi3_v import fit_to_crops
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = [
+    "TINY",
+    "Dialogue",
+    "choose_device",
+    "count_parameters_by_part",
+    "fit_picture_size",
+    "load_model_and_processor",
+    "load_processor",
+    "make_dialogue",
+    "pool_image_features",
+    "prepare_pictures",
+    "underlying_model",
+    "without_peft_warning",
+]
+
+TINY = "tiny"
+TINY_FOLDER = Path(__file__).parent / "assets" / TINY
+PHI3_V_PROMPT = "<|user|>\n<|image_1|>{question}<|end|><|assistant|>\n"
+PHI3_V_END = "<|end|>"
+PICKLED_WEIGHTS = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+PARTS = {  # the first whose pattern a parameter's name holds is its part
+    "adapters": r"\.lora_",
+    "tower": r"img_processor|vision_tower|vision_model|visual\.blocks",
+    "projection": r"img_projection|glb_GN|sub_GN|multi_modal_projector|connector|visual\.merger",
+    "embeddings": r"embed_tokens|wte",
+    "head": r"lm_head",
+    "decoder": r"",
+}
+
+
+@dataclass(frozen=True)
+class Dialogue:
+    """How a model is asked one question about one picture, and how its answer ends."""
+
+    prompt: str
+    """Text up to where the answer begins, with the family's own sign for the picture."""
+    end: str
+    """The token that ends an answer."""
+    end_id: int
+
+
+def load_model_and_processor(
+    model: str,
+    *,
+    dtype: torch.dtype | str = "auto",
+    device: str | torch.device = "cpu",
+    attention: str = "sdpa",
+) -> tuple[Any, Any]:
+    """Load a checkpoint folder, an adapter folder with its base, a hub name, or `tiny`.
+
+    `dtype` "auto" keeps the checkpoint's own. An adapter is loaded onto its base, unmerged.
+
+    Raises:
+        CheckpointError: there is no such folder or hub name; its config, processor or weights are
+            missing, pickled or of an unknown family.
+        MissingExtraError: an adapter needs peft.
+    """
+    adapter = Path(model) if (Path(model) / "adapter_config.json").is_file() else None
+    source = _locate(_base_of(adapter) if adapter else model)
+    _check_weights(source)
+    register()
+    processor = load_processor(model)
+    try:
+        loaded, report = AutoModelForImageTextToText.from_pretrained(
+            source,
+            dtype=dtype,
+            attn_implementation=attention,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise _explain(model, error) from error
+    if missing := sorted(report["missing_keys"]):
+        raise CheckpointError(
+            f"{model!r} lacks {len(missing)} weights, {missing[0]} first; they would be random. "
+            "Download the checkpoint again, all its safetensors files."
+        )
+    if adapter:
+        loaded = _put_adapter_on(loaded, adapter)
+    return loaded.to(device).eval(), processor
+
+
+def load_processor(model: str) -> Any:
+    """Load the processor of a checkpoint or adapter folder, a hub name, or `tiny`.
+
+    Raises:
+        CheckpointError: the folder or its processor is missing.
+    """
+    source = _locate(model)
+    register()
+    try:
+        processor = AutoProcessor.from_pretrained(source)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _explain(model, error) from error
+    if not hasattr(processor, "image_processor") or not hasattr(processor, "tokenizer"):
+        raise CheckpointError(
+            f"{model!r} has no processor for pictures and text: {type(processor).__name__} was "
+            "found. Put preprocessor_config.json and the tokenizer's files beside the weights."
+        )
+    return processor
+
+
+def make_dialogue(processor: Any, question: str) -> Dialogue:
+    """Word the question as the processor's family is asked.
+
+    Raises:
+        CheckpointError: the processor has no chat template, or no token that ends an answer.
+    """
+    tokenizer = processor.tokenizer
+    if isinstance(processor, Phi3VProcessor):
+        prompt, end = PHI3_V_PROMPT.format(question=question), PHI3_V_END
+    else:
+        prompt, end = _prompt_by_template(processor, question), tokenizer.eos_token
+    end_id = None if end is None else tokenizer.convert_tokens_to_ids(end)
+    if end_id is None or end_id == tokenizer.unk_token_id:
+        raise CheckpointError(
+            f"The tokenizer has no token {end!r}, which ends an answer. Add it as a special token."
+        )
+    return Dialogue(prompt, end, int(end_id))
+
+
+def prepare_pictures(processor: Any, pictures: Sequence[Image.Image]) -> dict[str, torch.Tensor]:
+    """Turn pictures, one per sample, into the model's picture inputs.
+
+    For Phi-3-V: `pixel_values` (images, 1 + crops, 3, side, side), no more crops than the largest
+    picture needs, and `image_sizes` (images, 2).
+    """
+    image_processor = processor.image_processor
+    if isinstance(processor, Phi3VProcessor):
+        made = image_processor(list(pictures), return_tensors="pt", pad_to_num_crops=False)
+    else:
+        made = image_processor([[picture] for picture in pictures], return_tensors="pt")
+    return {name: made[name] for name in made if name in processor.model_input_names}
+
+
+def fit_picture_size(processor: Any, size: tuple[int, int]) -> tuple[int, int] | None:
+    """Give the (width, height) to which the processor will resize a picture of this size.
+
+    A picture resized to it beforehand gives the same inputs. None means that the family's way is
+    not known here.
+    """
+    if not isinstance(processor, Phi3VProcessor):
+        return None
+    width, height = size
+    image_processor = processor.image_processor
+    fit = fit_to_crops(height, width, image_processor.num_crops, image_processor.crop_size)
+    return fit.width, fit.height
+
+
+def pool_image_features(model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Average the vision features of each picture: (images, width), float32.
+
+    `inputs` is what `prepare_pictures` returned, on the model's device.
+    """
+    features = underlying_model(model).get_image_features(**inputs)
+    features = getattr(features, "pooler_output", features)  # some families wrap the tensors
+    return torch.stack([feature.flatten(0, -2).float().mean(dim=0) for feature in features])
+
+
+def underlying_model(model: Any) -> Any:
+    """Take off peft's wrapper where there is one."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def count_parameters_by_part(model: Any) -> dict[str, tuple[int, int]]:
+    """Count (trained, all) parameters of tower, projection, embeddings, decoder, head, adapters."""
+    counts = dict.fromkeys(PARTS, (0, 0))
+    for name, value in model.named_parameters():
+        part = next(part for part, pattern in PARTS.items() if re.search(pattern, name))
+        trained, everything = counts[part]
+        size = value.numel()
+        counts[part] = trained + size * int(value.requires_grad), everything + size
+    return {part: count for part, count in counts.items() if count[1]}
+
+
+def choose_device(name: str) -> str:
+    """Give the device meant by `auto`: cuda, mps or cpu, in this order; others as they are."""
+    if name != "auto":
+        return name
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _locate(model: str) -> str:
+    """Give the folder or hub name that a model's name means."""
+    path = TINY_FOLDER if model == TINY and not Path(model).is_dir() else Path(model).expanduser()
+    if path.is_dir():
+        if not any((path / name).is_file() for name in ("config.json", "adapter_config.json")):
+            raise CheckpointError(
+                f"Folder {model!r} has no config.json; it is no checkpoint. Name a folder that "
+                "`loupe train` finished, or a downloaded checkpoint."
+            )
+        return str(path)
+    if model == TINY:
+        raise CheckpointError(
+            f"The tiny base is not in this installation ({TINY_FOLDER}). Install the released "
+            "package, or make the base with scripts/pretrain_tiny.py."
+        )
+    if path.exists() or not HUB_NAME.fullmatch(model):
+        raise CheckpointError(
+            f"There is no model folder {model!r}. Give a checkpoint folder, a hub name such as "
+            f"microsoft/Phi-3.5-vision-instruct, or {TINY!r}."
+        )
+    return model
+
+
+def _base_of(adapter: Path) -> str:
+    settings = json.loads((adapter / "adapter_config.json").read_text("utf-8"))
+    base = settings.get("base_model_name_or_path")
+    if not base:
+        raise CheckpointError(
+            f"Adapter {str(adapter)!r} does not say which base it belongs to. Set "
+            "base_model_name_or_path in its adapter_config.json."
+        )
+    return str(base)
+
+
+def _check_weights(source: str) -> None:
+    folder = Path(source)
+    if not folder.is_dir() or any(folder.glob("*.safetensors")):
+        return
+    pickled = sorted(path.name for pattern in PICKLED_WEIGHTS for path in folder.glob(pattern))
+    if pickled:
+        raise CheckpointError(
+            f"Folder {source!r} holds pickled weights only ({pickled[0]}); loading them could run "
+            "code. Convert them to safetensors, or download the safetensors of this checkpoint."
+        )
+    raise CheckpointError(
+        f"Folder {source!r} has a config.json but no weights; expected model.safetensors."
+    )
+
+
+def _explain(model: str, error: Exception) -> CheckpointError:
+    """Say in words why a checkpoint cannot be loaded."""
+    folder = Path(_locate(model))
+    if not folder.is_dir():
+        return CheckpointError(
+            f"{model!r} is no folder here, and it could not be had from the hub "
+            f"({_first_line(error)}). Check the name and the network, or download it first."
+        )
+    kind = _model_type(folder)
+    if kind is not None and kind not in _known_families():
+        return CheckpointError(
+            f"Folder {model!r} has model_type {kind!r}, which transformers does not know without "
+            "code from the checkpoint, and such code is not run. Use phi3_v or a family that "
+            "transformers has."
+        )
+    files = {path.name for path in folder.iterdir()}
+    if not files & {"preprocessor_config.json", "processor_config.json"} or not any(
+        name.startswith("tokenizer") for name in files
+    ):
+        return CheckpointError(
+            f"Folder {model!r} has no processor: preprocessor_config.json and the tokenizer's "
+            "files are expected beside the weights. Copy them from the checkpoint it was made of."
+        )
+    return CheckpointError(f"{model!r} cannot be loaded: {_first_line(error)}")
+
+
+def _known_families() -> Sequence[str]:
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    register()
+    names: list[str] = list(CONFIG_MAPPING.keys())
+    return names
+
+
+def _model_type(folder: Path) -> str | None:
+    path = folder / "config.json"
+    if not path.is_file():
+        return None
+    try:
+        kind = json.loads(path.read_text("utf-8")).get("model_type")
+    except (json.JSONDecodeError, AttributeError):
+        return None
+    return None if kind is None else str(kind)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _put_adapter_on(model: Any, adapter: Path) -> Any:
+    if not any(adapter.glob("*.safetensors")):
+        raise CheckpointError(
+            f"Adapter {str(adapter)!r} has no adapter_model.safetensors; only safetensors are read."
+        )
+    try:
+        from peft import PeftModel
+    except ImportError as error:
+        raise MissingExtraError("Loading an adapter", "peft", "train") from error
+    with without_peft_warning():
+        return PeftModel.from_pretrained(model, str(adapter))
+
+
+@contextmanager
+def without_peft_warning() -> Iterator[None]:
+    """Silence a warning about peft's own code that nobody but peft can heed.
+
+    Goes away when peft no longer reads `is_gradient_checkpointing` (0.21 does).
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning
+        )
+        yield
+
+
+def _prompt_by_template(processor: Any, question: str) -> str:
+    content = [{"type": "image"}, {"type": "text", "text": question}]
+    try:
+        prompt: str = processor.apply_chat_template(
+            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
+        )
+    except (ValueError, AttributeError) as error:
+        raise CheckpointError(
+            f"{type(processor).__name__} has no chat template, so it is not known how to ask. Put "
+            "chat_template.jinja beside the checkpoint."
+        ) from error
+    return prompt
