@@ -19,8 +19,9 @@ from loupe.sample.pictures.shapes import (
 
 def draw_scarf(canvas: Canvas, product: Product) -> None:
     """A scarf looped once: fringed cashmere or plain-edged silk, with short or long ends."""
-    look = look_of(product, block_at=62 if product.size == "long" else 48)
-    end = 88.0 if product.size == "long" else 64.0
+    look = look_of(product, block_at=60 if product.size == "long" else 52)
+    end = 88.0 if product.size == "long" else 70.0
+    canvas.centre(12, end + 5, 0.98 if product.size == "long" else 1.1)
     back = smooth([(30, 22), (40, 12), (60, 12), (70, 22), (64, 30), (50, 25), (36, 30)])
     canvas.paint(back, look.main.tinted(0.8), puff=2.5, roundness=6)
     tails = (
@@ -80,6 +81,7 @@ def _fringe(canvas: Canvas, look: Look, left: float, right: float, y: float) -> 
 def draw_cap(canvas: Canvas, product: Product) -> None:
     """A baseball cap, seen from the front and a little to the side."""
     look = look_of(product, block_at=50)
+    canvas.centre(23, 76, 1.02)
     crown = smooth([(14, 62), (16, 44), (26, 29), (42, 23), (57, 24), (70, 32), (77, 46), (78, 60), (60, 66), (40, 68),
                     (22, 67)])  # fmt: skip
     folds = [(line((48, 23.4), (52, 40), (53, 64)), -0.7), (line((44, 23.4), (32, 40), (27, 66)), -0.6),
@@ -106,6 +108,7 @@ def draw_beanie(canvas: Canvas, product: Product) -> None:
     """A beanie with a turned-up brim, with or without a pompom."""
     look = look_of(product, block_at=48)
     drop = 5.0 if product.detail == "pompom" else 0.0
+    canvas.centre(4 if drop else 16, 91, 0.96 if drop else 1.04)
     if product.detail == "pompom":
         turn = np.linspace(0, 2 * np.pi, 72, endpoint=False)
         radius = 12.5 + 0.8 * np.sin(17 * turn) + 0.6 * np.cos(11 * turn)
@@ -127,7 +130,8 @@ def draw_beanie(canvas: Canvas, product: Product) -> None:
 
 def draw_gloves(canvas: Canvas, product: Product) -> None:
     """A pair of gloves, short or long, in leather or knitted."""
-    look = look_of(product, scale=0.85, block_at=66)
+    look = look_of(product, scale=0.85, block_at=60)
+    canvas.centre(11, 80 if product.size == "short" else 96, 1.08 if product.size == "short" else 0.94)
     cuff = 78.0 if product.size == "short" else 95.0
     zoom = 1.0
     right = smooth([
@@ -159,6 +163,7 @@ def _glove_details(canvas: Canvas, look: Look, cuff: float, *, is_left: bool) ->
 def draw_socks(canvas: Canvas, product: Product) -> None:
     """A pair of socks, ankle or knee high, with contrasting heel and toe."""
     look = look_of(product, scale=0.85, block_at=48)
+    canvas.centre(8 if product.size == "knee" else 34, 95, 0.98 if product.size == "knee" else 1.12)
     top = 8.0 if product.size == "knee" else 36.0
     for dx, dy, tint in ((-13.0, -1.0, 0.85), (8.0, 2.0, 1.0)):
         shift = np.array([dx, dy])

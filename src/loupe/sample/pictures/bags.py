@@ -25,6 +25,7 @@ def draw_tote(canvas: Canvas, product: Product) -> None:
         "large": (37.0, 92.0, 36.0, 42.0, 15.0, 27.0),
     }[product.size]
     look = look_of(product, block_at=(top + base) / 2 + 4)
+    canvas.centre(top - rise - 2, base, 1.12 if product.size == "mini" else 1.0)
     width = 3.4 if product.size == "mini" else 4.0
     back = _handle(50 + 1.5, top - 1.0, grip, rise + 2)
     canvas.paint(stroke(back, width), look.trim.tinted(0.7), puff=1.2, roundness=2)
@@ -91,6 +92,7 @@ def draw_shoulder_bag(canvas: Canvas, product: Product) -> None:
     half, top, base = {"mini": (22.0, 56.0, 85.0), "medium": (36.0, 44.0, 90.0)}[product.size]
     look = look_of(product, block_at=top + (base - top) * 0.6)
     reach = top - (9.0 if product.size == "medium" else 18.0)
+    canvas.centre(top - reach - 2, base + 1, 1.12 if product.size == "mini" else 1.02)
     path = line((50 - half + 4, top + 4), (50 - half * 0.86, top - reach * 0.5),
                 (50 - half * 0.3, top - reach), (50 + half * 0.3, top - reach),
                 (50 + half * 0.86, top - reach * 0.5), (50 + half - 4, top + 4))  # fmt: skip
@@ -198,6 +200,7 @@ def draw_wallet(canvas: Canvas, product: Product) -> None:
     """A flap wallet: compact and nearly square, or long."""
     half, top, base = (25.0, 31.0, 72.0) if product.size == "compact" else (42.0, 31.0, 72.0)
     look = look_of(product, scale=0.85, block_at=56)
+    canvas.centre(31, 73, 1.15 if product.size == "compact" else 1.02)
     canvas.paint(box(50 - half + 1.5, top + 3, 50 + half - 0.5, base + 1.6, 4), look.trim.tinted(0.7),
                  puff=1, roundness=3)  # fmt: skip
     canvas.paint(box(50 - half, top, 50 + half, base, 4), look.main, puff=2.0, roundness=7)
@@ -229,7 +232,8 @@ def _inset(left: float, top: float, right: float, bottom: float, by: float) -> O
 def draw_belt(canvas: Canvas, product: Product) -> None:
     """A belt standing in a loop, its buckle to the front."""
     high = 9.0 if product.size == "slim" else 17.0
-    look = look_of(product, scale=0.8)
+    look = look_of(product, scale=0.8, block_at=90)
+    canvas.centre(31, 61 + high)
     turn = np.linspace(0, 2 * np.pi, 90)
     ring = np.column_stack([50 + 42 * np.cos(turn), 46 + 15 * np.sin(turn)])
     back = ring[45:]

@@ -21,6 +21,7 @@ def draw_trousers(canvas: Canvas, product: Product) -> None:
     """Slim or wide trousers: denim with bright seams, or wool with a pressed crease."""
     is_wide = product.size == "wide"
     look = look_of(product, block_at=55)
+    canvas.centre(7, 96, 0.95)
     hem_in, hem_out = (56.0, 83.0) if is_wide else (58.5, 70.5)
     knee_in, knee_out = (54.0, 77.0) if is_wide else (55.0, 71.5)
     back = mirrored([(50, 8.5), (66.6, 7.6, 0), (66, 13, 0), (50, 14)])
@@ -82,6 +83,7 @@ def draw_skirt(canvas: Canvas, product: Product) -> None:
     hem = {"mini": 52.0, "midi": 72.0, "maxi": 93.0}[product.size]
     is_pleated = product.detail == "pleated"
     look = look_of(product, block_at=14 + (hem - 14) * 0.6)
+    canvas.centre(7, hem + 2, {"mini": 1.3, "midi": 1.1, "maxi": 0.93}[product.size])
     flare = (0.42 if is_pleated else 0.1) * (hem - 14)
     foot = 22 + min(flare, 24.0)
     if is_pleated:
@@ -145,6 +147,7 @@ def draw_dress(canvas: Canvas, product: Product) -> None:
     """A waisted dress, mini, midi or maxi, sleeveless or with long sleeves."""
     hem = HEMS[product.size]
     look = look_of(product, block_at=40)
+    canvas.centre(8, hem + 3, {"mini": 1.3, "midi": 1.1, "maxi": 0.97}[product.size])
     foot = {"mini": 21.0, "midi": 26.0, "maxi": 30.0}[product.size]
     has_sleeves = product.detail == "long sleeve"
     back = smooth([(40, 9, 0), (50, 11), (60, 9, 0), (57, 18), (50, 21), (43, 18)])

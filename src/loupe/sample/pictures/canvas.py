@@ -6,6 +6,7 @@ the light. Work happens at twice the picture's size, masks at four times, and is
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from loupe.sample.goods import ACCENT_RGB, COLOURS
 from loupe.sample.pictures.cloth import CLOTHS, Cloth, sample_tile, sheen, weave_height
 from loupe.sample.pictures.pattern import Plane, quilt_height, second_colour_share
-from loupe.sample.pictures.shapes import BOARD, Outline, stroke
+from loupe.sample.pictures.shapes import BOARD, Outline, evenly, rotated, stroke
 
 WORK_SCALE = 2  # working pixels per picture pixel
 MASK_SCALE = 2  # mask pixels per working pixel
@@ -123,11 +124,18 @@ class Canvas:
         self.n = size_px * WORK_SCALE
         self.unit = self.n / BOARD
         self.light = light
-        self.rgb: Plane = np.zeros((self.n, self.n, 3), np.float32)
+        self.rgb: Plane = np.zeros((3, self.n, self.n), np.float32)  # (channels, rows, columns)
         self.alpha: Plane = np.zeros((self.n, self.n), np.float32)
         self._matrix = pose.matrix()
         self._inverse = np.linalg.inv(self._matrix)
         self._centre = np.array([BOARD / 2 + pose.shift[0], BOARD / 2 + pose.shift[1]])
+
+    def centre(self, top: float, bottom: float, zoom: float = 1.0) -> None:
+        """Bring the board between two heights to the middle of the frame, enlarged."""
+        turned = self._matrix @ np.array([0.0, BOARD / 2 - (top + bottom) / 2])
+        self._centre = self._centre + turned * zoom
+        self._matrix = self._matrix * zoom
+        self._inverse = np.linalg.inv(self._matrix)
 
     def paint(
         self,
@@ -166,10 +174,11 @@ class Canvas:
             surface.pattern, u + 0.35 * slope_x, v + 0.35 * slope_y, board_v, surface.block_at
         )
         colour = _albedo(surface, share)
-        shade, glint = self._lit(cloth, slope_x, slope_y, u, v, patch)
+        fleck = cloth.fleck * (1.0 if surface.pattern == "plain" else 0.6)
+        shade, glint = self._lit(cloth, slope_x, slope_y, u, v, fleck)
         if shade_extra is not None:
             shade = shade * shade_extra
-        self._compose(patch, colour * shade[..., None] + glint[..., None], shadow)
+        self._compose(patch, colour * shade + glint, shadow)
 
     def paint_metal(
         self,
@@ -191,7 +200,8 @@ class Canvas:
         facing = (self.light.x * slope_x + self.light.y * slope_y) / length
         place = np.clip(0.44 - 0.5 * facing + 0.05 * np.sin(board_v / 2.2), 0.0, 1.0)
         ramp = _metal_ramp(metal)
-        self._compose(patch, ramp[(place * 255).astype(np.int32)], shadow)
+        index = (place * 255).astype(np.uint8)
+        self._compose(patch, ramp[:, index], shadow)
 
     def draw_line(self, path: Outline, width: float, rgb: tuple[int, int, int], opacity: float = 1.0
                   ) -> None:  # fmt: skip
@@ -205,15 +215,14 @@ class Canvas:
         patch = self._patch(shapes, ())
         if patch is None:
             return
-        alpha = (patch.alpha * opacity * self.alpha[patch.rows, patch.columns])[..., None]
-        target = self.rgb[patch.rows, patch.columns]
+        alpha = patch.alpha * opacity * self.alpha[patch.rows, patch.columns]
+        target = self.rgb[:, patch.rows, patch.columns]
         target *= 1.0 - alpha
-        target += alpha * (np.asarray(rgb, np.float32) / 255.0)
+        target += alpha * _channels(rgb)
 
     def stitch(self, path: Outline, rgb: tuple[int, int, int], *, dash: float = 1.7,
                width: float = 0.5) -> None:  # fmt: skip
         """A row of stitches along a path, in a shallow groove."""
-        from loupe.sample.pictures.shapes import evenly, rotated
 
         self.draw_line(path, width * 2.4, (0, 0, 0), 0.22)
         points, angles = evenly(path, dash)
@@ -231,7 +240,7 @@ class Canvas:
         if patch is None:
             return
         soft = _blur(patch.mask, softness * self.unit)
-        self.rgb[patch.rows, patch.columns] *= (1.0 - strength * soft)[..., None]
+        self.rgb[:, patch.rows, patch.columns] *= 1.0 - strength * soft
 
     def _patch(
         self, shape: Outline | Sequence[Outline], holes: Sequence[Outline], margin: float = 1.0
@@ -248,7 +257,7 @@ class Canvas:
         draw = ImageDraw.Draw(image)
         for outlines_placed, fill in ((placed, 255), ([self._place(h) for h in holes], 0)):
             for points in outlines_placed:
-                draw.polygon([tuple(p) for p in (points - (x0, y0)) * MASK_SCALE], fill=fill)
+                draw.polygon(((points - (x0, y0)) * MASK_SCALE).ravel().tolist(), fill=fill)
         mask = image.reduce(MASK_SCALE)
         alpha = np.asarray(mask, dtype=np.float32) * np.float32(1 / 255)
         return _Patch(slice(y0, y1), slice(x0, x1), mask, alpha)
@@ -312,7 +321,7 @@ class Canvas:
         return slope_x, slope_y
 
     def _lit(
-        self, cloth: Cloth, slope_x: Plane, slope_y: Plane, u: Plane, v: Plane, patch: _Patch
+        self, cloth: Cloth, slope_x: Plane, slope_y: Plane, u: Plane, v: Plane, fleck: float
     ) -> tuple[Plane, Plane]:
         """What the light multiplies the colour by, and the white that it adds."""
         light = self.light
@@ -320,8 +329,8 @@ class Canvas:
         facing = (light.z - light.x * slope_x - light.y * slope_y) * inverse_length
         shade = 1.0 + (0.62 * cloth.contrast) * (facing / np.float32(light.z) - 1.0)
         np.clip(shade, 0.3, 1.32, out=shade)
-        if cloth.fleck:
-            shade *= 1.0 + cloth.fleck * sample_tile("boucle", u * 0.62, v * 0.62)
+        if fleck:
+            shade *= 1.0 + fleck * sample_tile("boucle", u * 0.62, v * 0.62)
         if cloth.mottle:
             shade *= 1.0 + cloth.mottle * sample_tile("cloud", u, v)
         glint = np.zeros_like(shade)
@@ -343,10 +352,9 @@ class Canvas:
         """Lay lit colour over the canvas, after its shadow on what is below."""
         if shadow:
             self._cast_shadow(patch, shadow)
-        alpha = patch.alpha[..., None]
-        target = self.rgb[patch.rows, patch.columns]
-        target *= 1.0 - alpha
-        target += np.clip(colour, 0.0, 1.0) * alpha
+        target = self.rgb[:, patch.rows, patch.columns]
+        target *= 1.0 - patch.alpha
+        target += np.minimum(colour, np.float32(1.0)) * patch.alpha
         below = self.alpha[patch.rows, patch.columns]
         below += (1.0 - below) * patch.alpha
 
@@ -365,21 +373,26 @@ class Canvas:
         if y1 <= y0 or x1 <= x0:
             return
         cut = soft[y0 - top : y1 - top, x0 - left : x1 - left]
-        self.rgb[y0:y1, x0:x1] *= (1.0 - 0.42 * cut)[..., None]
+        self.rgb[:, y0:y1, x0:x1] *= 1.0 - 0.42 * cut
 
 
 def _albedo(surface: Surface, share: Plane | None) -> Plane:
-    ground = np.asarray(surface.rgb, np.float32) / 255.0
+    """(channels, rows, columns), or (channels, 1, 1) where the colour is the same everywhere."""
+    ground = _channels(surface.rgb)
     if share is None:
         return ground
-    accent = np.asarray(surface.accent, np.float32) / 255.0
-    mixed: Plane = ground + share[..., None] * (accent - ground)
+    mixed: Plane = ground + share * (_channels(surface.accent) - ground)
     return mixed
+
+
+def _channels(rgb: tuple[int, int, int]) -> Plane:
+    channels: Plane = (np.asarray(rgb, np.float32) / np.float32(255)).reshape(3, 1, 1)
+    return channels
 
 
 def _blur(mask: Image.Image, radius_px: float) -> Plane:
     """The mask softened by a Gaussian, 0 to 1, computed small and enlarged smoothly."""
-    shrink = max(1, int(radius_px / 2.5))
+    shrink = max(1, int(radius_px / 1.6))
     width, height = mask.size
     small = mask
     if shrink > 1:
@@ -391,8 +404,11 @@ def _blur(mask: Image.Image, radius_px: float) -> Plane:
     return np.asarray(soft) * np.float32(1 / 255)
 
 
+@lru_cache(maxsize=4)
 def _metal_ramp(metal: str) -> Plane:
+    """(channels, 256): what the metal mirrors, from its darkest to its brightest side."""
     stops = np.array(METAL_RAMPS[metal], dtype=float)
     places = np.linspace(0, 1, 256)
     channels = [np.interp(places, stops[:, 0], stops[:, i]) for i in (1, 2, 3)]
-    return (np.stack(channels, axis=-1) / 255.0).astype(np.float32)
+    ramp: Plane = (np.stack(channels) / 255.0).astype(np.float32)
+    return ramp

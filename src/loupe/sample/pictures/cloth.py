@@ -4,6 +4,7 @@ Every cloth has a cue large enough for a small picture (sheen, flecks, ribs, cab
 that only larger pictures show.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -35,13 +36,13 @@ class Cloth:
 
 
 CLOTHS: dict[str, Cloth] = {
-    "leather": Cloth("pebble", 0.10, gloss=0.42, shine=22, band=0.22),
+    "leather": Cloth("pebble", 0.035, gloss=0.5, shine=24, band=0.2),
     "patent": Cloth("", 0.0, gloss=0.9, shine=60, band=0.5, contrast=1.1),
     "suede": Cloth("felt", 0.06, mottle=0.16, contrast=0.85),
     "canvas": Cloth("basket", 0.22, contrast=0.95),
-    "tweed": Cloth("boucle", 0.16, fleck=0.34),
+    "tweed": Cloth("boucle", 0.16, fleck=0.3),
     "cotton": Cloth("felt", 0.02, contrast=0.95),
-    "silk": Cloth("", 0.0, gloss=0.25, shine=10, band=0.0, mottle=0.0, contrast=1.15),
+    "silk": Cloth("", 0.0, gloss=0.25, shine=10, contrast=1.15),
     "gabardine": Cloth("twill", 0.05, gloss=0.06, shine=8),
     "denim": Cloth("twill", 0.16, mottle=0.14),
     "wool": Cloth("felt", 0.10, contrast=0.95),
@@ -58,25 +59,18 @@ CLOTHS: dict[str, Cloth] = {
 
 def weave_height(weave: str, u: Plane, v: Plane) -> Plane | None:
     """The height of the weave at each place, about -1 to 1; None for a smooth surface."""
-    if weave == "rib":
-        return np.abs(np.cos(np.pi / 2.7 * u)) + 0 * v
-    if weave == "cable":
-        return _cable(u, v)
-    if weave == "stockinette":
-        return np.cos(2 * np.pi / 1.9 * (v + 0.55 * np.abs(u - 1.5 * np.round(u / 1.5))))
-    if weave == "basket":
-        return np.sin(2 * np.pi / 1.25 * u) * np.sin(2 * np.pi / 1.25 * v)
-    if weave == "twill":
-        return np.sin(2 * np.pi / 1.1 * (u + v))
     if weave in ("pebble", "felt", "boucle"):
         return sample_tile(weave, u, v)
+    if weave in _WEAVES:
+        return _WEAVES[weave](u, v)
     return None
 
 
 def sheen(u: Plane, v: Plane) -> Plane:
     """The flowing light and dark of silk, -1 to 1."""
     bend = 4.5 * np.sin(v / 13.0) + 3.0 * np.sin(v / 7.3 + 1.0)
-    return np.sin((u + 0.45 * v + bend) / 4.1) * (0.75 + 0.25 * np.sin(v / 9.0))
+    flow: Plane = np.sin((u + 0.45 * v + bend) / 4.1) * (0.75 + 0.25 * np.sin(v / 9.0))
+    return flow
 
 
 def sample_tile(name: str, u: Plane, v: Plane) -> Plane:
@@ -84,7 +78,8 @@ def sample_tile(name: str, u: Plane, v: Plane) -> Plane:
     tile = _tile(name)
     column = (u * 4.0).astype(np.int32) & (TILE - 1)
     row = (v * 4.0).astype(np.int32) & (TILE - 1)
-    return tile[row, column]
+    texels: Plane = tile[row, column]
+    return texels
 
 
 def _cable(u: Plane, v: Plane) -> Plane:
@@ -95,7 +90,37 @@ def _cable(u: Plane, v: Plane) -> Plane:
     front = np.cos(2 * np.pi * v / length)
     first = np.clip(1 - ((x - swing) / 1.9) ** 2, 0, 1) * (1.0 + 0.25 * front)
     second = np.clip(1 - ((x + swing) / 1.9) ** 2, 0, 1) * (1.0 - 0.25 * front)
-    return np.maximum(first, second)
+    strands: Plane = np.maximum(first, second)
+    return strands
+
+
+def _rib(u: Plane, v: Plane) -> Plane:
+    ribs: Plane = np.abs(np.cos(np.pi / 2.7 * u)) + 0 * v
+    return ribs
+
+
+def _stockinette(u: Plane, v: Plane) -> Plane:
+    stitches: Plane = np.cos(2 * np.pi / 1.9 * (v + 0.55 * np.abs(u - 1.5 * np.round(u / 1.5))))
+    return stitches
+
+
+def _basket(u: Plane, v: Plane) -> Plane:
+    threads: Plane = np.sin(2 * np.pi / 1.25 * u) * np.sin(2 * np.pi / 1.25 * v)
+    return threads
+
+
+def _twill(u: Plane, v: Plane) -> Plane:
+    diagonals: Plane = np.sin(2 * np.pi / 1.1 * (u + v))
+    return diagonals
+
+
+_WEAVES: dict[str, Callable[[Plane, Plane], Plane]] = {
+    "cable": _cable,
+    "rib": _rib,
+    "stockinette": _stockinette,
+    "basket": _basket,
+    "twill": _twill,
+}
 
 
 @lru_cache(maxsize=8)

@@ -101,7 +101,8 @@ def _dial_marks(canvas: Canvas, r: float, metal: str) -> None:
 
 def draw_umbrella(canvas: Canvas, product: Product) -> None:
     """An open umbrella from the side: a long one with a crook, a short one with a straight grip."""
-    look = look_of(product, block_at=41)
+    look = look_of(product, block_at=40)
+    canvas.centre(8, 97) if product.size == "long" else canvas.centre(18, 84, 1.1)
     is_long = product.size == "long"
     rise = 0.0 if is_long else 12.0
     half, top, rim = (42.0, 14.0, 50.0) if is_long else (34.0, 24.0, 54.0)

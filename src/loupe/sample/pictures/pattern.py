@@ -1,11 +1,12 @@
 """Patterns: where the second colour lies on a cloth, at scales that a 112-pixel picture still shows."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Plane = NDArray[np.float32]
+Plane = NDArray[np.floating[Any]]
 """(rows, columns): one number per pixel."""
 
 EDGE = 0.35  # softness of a pattern's edges, in units of the board
@@ -21,7 +22,8 @@ BLOCK_AT = 57.0
 
 def _step(distance: Plane) -> Plane:
     """1 where the distance is positive, 0 where negative, soft between."""
-    return np.clip(distance / EDGE + 0.5, 0.0, 1.0)
+    soft: Plane = np.clip(distance / EDGE + 0.5, 0.0, 1.0)
+    return soft
 
 
 def _band(position: Plane, period: float, width: float) -> Plane:
@@ -67,10 +69,8 @@ def _floral(u: Plane, v: Plane) -> Plane:
     turn = np.arctan2(y, x) + 1.3 * row + 0.7 * np.round(shifted / FLOWER_PERIOD)
     radius = np.sqrt(x * x + y * y)
     petals = _step(4.7 + 1.7 * np.cos(5 * turn) - radius) * _step(radius - 1.5)
-    bx = _wrap(shifted + FLOWER_PERIOD / 2, FLOWER_PERIOD)
-    by = _wrap(v + FLOWER_PERIOD / 2, FLOWER_PERIOD)
-    buds = _step(1.5 - np.sqrt((bx + 2.2) ** 2 + by * by))
-    buds = np.maximum(buds, _step(1.5 - np.sqrt((bx - 2.2) ** 2 + by * by)))
+    across = np.abs(x) - FLOWER_PERIOD / 2  # 0 midway between two flowers of a row
+    buds = _step(1.9 - np.sqrt(across * across + y * y))
     return np.maximum(petals, buds)
 
 
@@ -78,10 +78,7 @@ def _diamond(u: Plane, v: Plane) -> Plane:
     height = DIAMOND_PERIOD * 1.3
     x, y = _wrap(u, DIAMOND_PERIOD), _wrap(v, height)
     inside = 1.0 - np.abs(x) / (DIAMOND_PERIOD / 2) - np.abs(y) / (height / 2)
-    x2, y2 = _wrap(u + DIAMOND_PERIOD / 2, DIAMOND_PERIOD), _wrap(v + height / 2, height)
-    other = 1.0 - np.abs(x2) / (DIAMOND_PERIOD / 2) - np.abs(y2) / (height / 2)
-    lines = _step(0.5 - np.abs(np.maximum(inside, other)) * 6 + 0.0 * u)
-    return np.maximum(_step((inside - 0.1) * 6), 0.0 * lines)
+    return _step((inside - 0.1) * 6)
 
 
 _PATTERNS: dict[str, Callable[[Plane, Plane], Plane]] = {

@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from loupe.sample.pictures.canvas import WORK_SCALE, Canvas, Light, Pose
+from loupe.sample.pictures.pattern import Plane
 
 BACKDROPS = (
     (240, 236, 230), (233, 236, 240), (238, 230, 224), (228, 232, 226), (242, 240, 236),
@@ -43,36 +44,32 @@ def draw_scene(rng: np.random.Generator, *, is_standing: bool) -> Scene:
 def finish(canvas: Canvas, scene: Scene) -> Image.Image:
     """Set the product before its paper, with its shadow, and reduce to the picture's size."""
     n = canvas.n
-    shadow = _ground_shadow(canvas, scene)
-    backdrop = _backdrop(n, scene)
-    behind = (1.0 - canvas.alpha) * shadow
-    picture = canvas.rgb + backdrop * behind[..., None]
-    tint = np.array([1 + scene.light.warmth, 1.0, 1 - scene.light.warmth], np.float32)
-    picture *= tint * np.float32(255 * scene.light.exposure)
-    np.clip(picture, 0, 255, out=picture)
-    return Image.fromarray(picture.astype(np.uint8)).reduce(WORK_SCALE)
+    behind = (1.0 - canvas.alpha) * _ground_shadow(canvas, scene) * _backdrop_glow(n, scene)
+    warmth = scene.light.warmth
+    tint = (1 + warmth, 1.0, 1 - warmth)
+    channels = []
+    for channel, paper, gain in zip(canvas.rgb, scene.backdrop, tint, strict=True):
+        plane = (channel + behind * np.float32(paper / 255)) * np.float32(
+            255 * gain * scene.light.exposure
+        )
+        np.minimum(plane, np.float32(255), out=plane)
+        channels.append(Image.fromarray(plane.astype(np.uint8)).reduce(WORK_SCALE))
+    return Image.merge("RGB", channels)
 
 
-def _backdrop(n: int, scene: Scene) -> np.ndarray[tuple[int, int, int], np.dtype[np.float32]]:
-    """The paper: brighter towards the light, darker in the corners, with a floor for what stands."""
+def _backdrop_glow(n: int, scene: Scene) -> Plane:
+    """The paper's light: brighter towards the lamp, darker in the corners, with a floor's edge."""
     m = 48
     axis = np.linspace(-1, 1, m, dtype=np.float32)
     x, y = axis[None, :], axis[:, None]
     glow = 1.02 + 0.07 * (scene.light.x * x * 1.6 + scene.light.y * y) - 0.05 * (x * x + y * y)
     if scene.is_standing:
         glow = glow - 0.055 / (1 + np.exp(-(y - 0.62) * 22)) * (1.3 - y)
-    paper = np.asarray(scene.backdrop, np.float32) / 255.0
-    small = np.clip(glow[..., None] * paper, 0, 1)
-    planes = [
-        np.asarray(Image.fromarray(small[..., i]).resize((n, n), Image.Resampling.BICUBIC))
-        for i in range(3)
-    ]
-    return np.stack(planes, axis=-1)
+    large = Image.fromarray(glow.astype(np.float32)).resize((n, n), Image.Resampling.BILINEAR)
+    return np.asarray(large)
 
 
-def _ground_shadow(
-    canvas: Canvas, scene: Scene
-) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+def _ground_shadow(canvas: Canvas, scene: Scene) -> Plane:
     """How much light reaches the paper, 0 to 1."""
     n, small_n = canvas.n, 112
     alpha = Image.fromarray((canvas.alpha * 255).astype(np.uint8))
@@ -87,5 +84,5 @@ def _ground_shadow(
         moved.paste(small, (dx, dy))
         soft = moved.filter(ImageFilter.GaussianBlur(softness * per_unit))
         total += strength * np.asarray(soft, np.float32) / 255.0
-    large = Image.fromarray(1.0 - np.minimum(total, 0.62)).resize((n, n), Image.Resampling.BICUBIC)
+    large = Image.fromarray(1.0 - np.minimum(total, 0.62)).resize((n, n), Image.Resampling.BILINEAR)
     return np.asarray(large)

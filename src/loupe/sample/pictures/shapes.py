@@ -95,7 +95,8 @@ def rotated(points: Outline, angle_deg: float, x: float = 0.0, y: float = 0.0) -
     """The points turned clockwise about (x, y)."""
     angle = np.deg2rad(angle_deg)
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-    return (points - (x, y)) @ turn + (x, y)
+    turned: Outline = (points - (x, y)) @ turn + (x, y)
+    return turned
 
 
 def line(*knots: Knot) -> Outline:

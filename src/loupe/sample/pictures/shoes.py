@@ -17,6 +17,7 @@ def draw_sneakers(canvas: Canvas, product: Product) -> None:
     rise = 24.0 if is_high else 0.0
     y = 8.0 if is_high else 0.0
     collar = 42.0 - rise + y
+    canvas.centre(collar - 10, 84 + y, 1.06)
     upper = smooth([
         (10, 60 + y), (13 if is_high else 10.5, collar + 3), (14.5, collar - 0.5), (24, collar + 3),
         (33, collar + 0.5), (40, collar - 5, 0), (46, collar + 2, 0), (60, 52 + y), (74, 58.5 + y),
@@ -96,6 +97,7 @@ def draw_boots(canvas: Canvas, product: Product) -> None:
     lift = 9.0 if is_heeled else 0.0
     sole = GUM_RUBBER if product.cloth == "suede" else BLACK_RUBBER
     spread = 0.0 if product.size == "knee" else 1.0
+    canvas.centre(top - 2, 95, 1.12 if product.size == "ankle" else 1.0)
     mouth = ellipse(36.5, top + 0.5, 14.5 + spread, 2.8)
     canvas.paint(mouth, look.lining, puff=0)
     shaft = smooth([
@@ -143,6 +145,7 @@ def draw_pumps(canvas: Canvas, product: Product) -> None:
     is_high = product.size == "high heel"
     heel_y = 46.0 if is_high else 60.0
     look = look_of(product, scale=0.8, block_at=66)
+    canvas.centre(heel_y - 13, 84, 1.08)
     lift = 79 - heel_y - 12
     inner = smooth(
         [(13, heel_y - 8), (30, heel_y - 2), (52, 60), (70, 66), (58, 68), (30, heel_y + 5)]

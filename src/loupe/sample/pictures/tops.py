@@ -23,6 +23,7 @@ def draw_t_shirt(canvas: Canvas, product: Product) -> None:
     """A T-shirt with short or long sleeves, cropped or regular."""
     hem = 66.0 if product.size == "cropped" else 88.0
     look = look_of(product, block_at=52 if product.size == "cropped" else 58)
+    canvas.centre(11, hem + 1, 1.1 if product.size == "cropped" else 1.0)
     _back_neck(canvas, look, 13.5, 4.0)
     for sleeve in _sleeves(product.detail, hem, flare=1.0):
         canvas.paint(sleeve, look.main, puff=3.0, roundness=7, angle_deg=_arm_angle(sleeve),
@@ -80,6 +81,7 @@ def draw_shirt(canvas: Canvas, product: Product) -> None:
     """A buttoned shirt with a pointed collar; silk flows, cotton is matt and has a pocket."""
     look = look_of(product, block_at=58)
     hem = 88.0
+    canvas.centre(11, hem + 3)
     _back_neck(canvas, look, 13.0, 3.0)
     for sleeve in _sleeves(product.detail, hem, flare=1.0):
         canvas.paint(sleeve, look.main, puff=3.0, roundness=7, angle_deg=_arm_angle(sleeve),
@@ -124,6 +126,7 @@ def draw_sweater(canvas: Canvas, product: Product) -> None:
     look = look_of(product, block_at=54)
     rib = look.main.plain("rib")
     hem = 84.0
+    canvas.centre(4 if product.detail == "roll neck" else 11, 89, 0.98)
     _back_neck(canvas, look, 12.5, 4.0)
     for sleeve in _sleeves("long sleeve", hem, flare=1.0):
         canvas.paint(sleeve, look.main, puff=3.6, roundness=8, angle_deg=_arm_angle(sleeve) * 0.6,
@@ -160,6 +163,7 @@ def draw_coat(canvas: Canvas, product: Product) -> None:
             5.5 if is_long else 10,
         )
 
+    canvas.centre(7, 90 if is_long else 81, 1.0 if is_long else 1.12)
     _back_neck_at(canvas, look, put)
     right = smooth([(66, 14.4, 0), (73.5, 18), (80.5, 32), (86, 52), (89, 70, 0), (78.6, 73, 0), (74, 56),
                     (69, 42, 0), (65, 28)])  # fmt: skip
