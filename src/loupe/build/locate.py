@@ -1,0 +1,73 @@
+"""Where the picture of a row is: in a local file, behind a URL, or in the table itself."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from loupe.build.ledger import Reason, Rejection
+from loupe.task import is_missing
+
+__all__ = ["Embedded", "LocalFile", "Place", "Url", "locate_picture"]
+
+_SCHEME = re.compile(r"^(data:|[A-Za-z][A-Za-z0-9+.-]*://)")
+
+
+@dataclass(frozen=True)
+class LocalFile:
+    """A picture in a file of this machine."""
+
+    path: Path
+
+
+@dataclass(frozen=True)
+class Url:
+    """A picture behind an http or https URL."""
+
+    url: str
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A picture whose bytes stand in the table."""
+
+    content: bytes
+
+
+Place = LocalFile | Url | Embedded
+
+
+def locate_picture(cell: Any, root: Path) -> Place | Rejection:
+    """Say where a table's cell finds its picture.
+
+    A relative path starts from `root`, and no path may leave it: a table from elsewhere must not
+    pull other files of this machine into a dataset. Links that lie inside `root` are followed,
+    because the table cannot have made them.
+    """
+    if isinstance(cell, Mapping):  # the picture column of Hugging Face datasets
+        cell = cell.get("path") if cell.get("bytes") is None else cell["bytes"]
+    if isinstance(cell, bytes):
+        return Embedded(cell)
+    if is_missing(cell):
+        return Rejection(Reason.NO_PICTURE, f"the picture's column holds {cell!r}")
+    text = str(cell).strip()
+    scheme = _SCHEME.match(text)
+    if scheme is None:
+        return _locate_file(text, root)
+    if scheme.group().lower() in {"http://", "https://"}:
+        return Url(text)
+    detail = f"{text[:100]!r} is not fetched; expected a path, or a URL with http:// or https://"
+    return Rejection(Reason.REFUSED_ADDRESS, detail)
+
+
+def _locate_file(text: str, root: Path) -> LocalFile | Rejection:
+    if "\0" in text:
+        return Rejection(Reason.MISSING_PICTURE, f"{text[:100]!r} is not a file name")
+    top = os.path.abspath(root)  # noqa: PTH100 - resolve() would follow the user's own links
+    path = os.path.normpath(os.path.join(top, text))  # noqa: PTH118 - lexical, see above
+    if os.path.commonpath([top, path]) != top:
+        detail = f"{text!r} lies outside the folder that pictures may come from (picture_root)"
+        return Rejection(Reason.OUTSIDE_FOLDER, detail)
+    return LocalFile(Path(path))

@@ -1,0 +1,238 @@
+"""Check one picture: bytes, format, size, pixels; and bring it upright and to 8-bit RGB."""
+
+import hashlib
+import io
+import stat
+import struct
+import warnings
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from loupe.build.ledger import Reason, Rejection
+
+__all__ = ["CheckedPicture", "PictureRules", "check_picture"]
+
+# Formats outside this list are not tried: some of Pillow's readers start other programs.
+_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+_KEPT_FORMATS = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp"}
+_KEPT_MODES = frozenset({"RGB", "L", "1", "P"})  # where convert("RGB") loses and adds nothing
+_PROFILED_MODES = frozenset({"RGB", "RGBA", "RGBX", "P"})  # whose colour profile fits RGB pixels
+_JPEG_QUALITY = 95
+_SIXTEEN_TO_EIGHT_BITS = 257  # 65535 / 255
+_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"BM", b"II*\0", b"MM\0*")
+_ORIENTATION_TAG = 0x0112
+_UPRIGHT = 1
+_TRANSPOSE = {  # EXIF 2.32, section 4.6.4
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# What Pillow's readers were seen to raise on damaged files; UnidentifiedImageError is an OSError.
+_DECODE_ERRORS = (
+    OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, AttributeError,
+    OverflowError, struct.error, zlib.error,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PictureRules:
+    """What a picture must keep to: sides and pixels in px, size in bytes.
+
+    A picture whose longest side is above `max_side_px` is shrunk to it; None leaves it.
+    """
+
+    min_side_px: int
+    max_pixels: int
+    max_side_px: int | None
+    max_bytes: int
+
+
+@dataclass(frozen=True)
+class CheckedPicture:
+    """A picture that passed: the file to store, upright, and what is known of it.
+
+    `pixel_sha256` is of the upright RGB pixels before any shrinking, so equal pictures agree
+    in it whatever their format.
+    """
+
+    path: Path
+    suffix: str
+    size_bytes: int
+    width: int
+    height: int
+    sha256: str
+    pixel_sha256: str
+
+
+def check_picture(path: Path, rules: PictureRules, rewritten: Path) -> CheckedPicture | Rejection:
+    """Check the picture in a file; where it must be changed, write the new one to `rewritten`.
+
+    Raises:
+        OSError: the rewritten picture cannot be written.
+    """
+    content = _read(path, rules.max_bytes)
+    if isinstance(content, Rejection):
+        return content
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns of what is decided here
+        decoded = _decode(content, rules)
+        if isinstance(decoded, Rejection):
+            return decoded
+        upright = _to_upright_rgb(decoded)
+        if isinstance(upright, Rejection):
+            return upright
+        stored = _shrink(upright, rules.max_side_px)
+        is_kept = stored is upright and _can_keep_bytes(decoded)
+        encoded, suffix = (
+            (content, _KEPT_FORMATS[str(decoded.format)]) if is_kept else _encode(stored, decoded)
+        )
+    if not is_kept:
+        rewritten.write_bytes(encoded)
+    return CheckedPicture(
+        path=path if is_kept else rewritten,
+        suffix=suffix,
+        size_bytes=len(encoded),
+        width=stored.width,
+        height=stored.height,
+        sha256=hashlib.sha256(encoded).hexdigest(),
+        pixel_sha256=_hash_pixels(upright),
+    )
+
+
+def _read(path: Path, max_bytes: int) -> bytes | Rejection:
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            return Rejection(Reason.MISSING_PICTURE, f"{str(path)!r} is not a file")
+        if status.st_size > max_bytes:
+            detail = f"{status.st_size:,} bytes, above max_bytes {max_bytes:,}"
+            return Rejection(Reason.TOO_LARGE, detail)
+        content = path.read_bytes()
+    except OSError as error:
+        return Rejection(Reason.MISSING_PICTURE, f"{str(path)!r}: {error.strerror}")
+    return content or Rejection(Reason.EMPTY_FILE, "0 bytes")
+
+
+def _decode(content: bytes, rules: PictureRules) -> Image.Image | Rejection:
+    """Decode the first frame, after its header has been found to be within the rules."""
+    try:
+        image = Image.open(io.BytesIO(content), formats=_readable_formats())
+    except Image.DecompressionBombError as error:
+        return Rejection(Reason.TOO_MANY_PIXELS, str(error))
+    except _DECODE_ERRORS:
+        return _describe_unopened(content)
+    problem = _check_size(image, rules)
+    if problem:
+        return problem
+    try:
+        image.load()
+    except _DECODE_ERRORS as error:
+        detail = f"{image.format} of {image.width}×{image.height} px cannot be decoded: {error}"
+        return Rejection(Reason.TRUNCATED, detail)
+    return image
+
+
+def _readable_formats() -> list[str]:
+    Image.init()
+    return [name for name in _FORMATS if name in Image.OPEN]
+
+
+def _describe_unopened(content: bytes) -> Rejection:
+    start = content[:16]
+    if start.startswith(_SIGNATURES) or start[8:12] == b"WEBP" or start[4:12] == b"ftypavif":
+        detail = f"{len(content):,} bytes that begin as a picture and cannot be opened as one"
+        return Rejection(Reason.TRUNCATED, detail)
+    text = content[:512].lstrip().lower()
+    kind = "an SVG or XML text" if text.startswith((b"<?xml", b"<svg")) else f"begins {start!r}"
+    kind = "an HTML page" if text.startswith((b"<!doctype html", b"<html")) else kind
+    expected = ", ".join(name for name in _FORMATS if name != "MPO")
+    return Rejection(Reason.NOT_A_PICTURE, f"{kind}; expected one of {expected}")
+
+
+def _check_size(image: Image.Image, rules: PictureRules) -> Rejection | None:
+    size = f"{image.width}×{image.height} px"
+    if image.width * image.height > rules.max_pixels:
+        detail = f"{size} is above max_pixels {rules.max_pixels:,}"
+        return Rejection(Reason.TOO_MANY_PIXELS, detail)
+    if min(image.size) < rules.min_side_px:
+        detail = f"{size}; the smallest side must be at least min_side_px {rules.min_side_px} px"
+        return Rejection(Reason.TOO_SMALL, detail)
+    return None
+
+
+def _to_upright_rgb(image: Image.Image) -> Image.Image | Rejection:
+    orientation = _read_orientation(image)
+    try:
+        rgb = _to_rgb(image)
+    except ValueError as error:
+        return Rejection(Reason.UNSUPPORTED_PIXELS, f"mode {image.mode}: {error}")
+    method = _TRANSPOSE.get(orientation or _UPRIGHT)
+    return rgb if method is None else rgb.transpose(method)
+
+
+def _read_orientation(image: Image.Image) -> int | None:
+    """Read the EXIF orientation; None where the EXIF block itself is damaged."""
+    try:
+        return int(image.getexif().get(_ORIENTATION_TAG, _UPRIGHT))
+    except _DECODE_ERRORS:
+        return None
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Convert to 8-bit RGB: transparency onto white, 16 bits scaled where Pillow would clip."""
+    if image.mode.startswith("I;16"):
+        import numpy as np
+
+        values = np.asarray(image).astype(np.uint32)
+        scaled = (values + _SIXTEEN_TO_EIGHT_BITS // 2) // _SIXTEEN_TO_EIGHT_BITS
+        return Image.fromarray(scaled.astype(np.uint8)).convert("RGB")
+    if image.mode in {"I", "F"}:
+        raise ValueError("the range of its pixels is not known")
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+    return image.convert("RGB")
+
+
+def _shrink(image: Image.Image, max_side_px: int | None) -> Image.Image:
+    if max_side_px is None or max(image.size) <= max_side_px:
+        return image
+    shrunk = image.copy()
+    shrunk.thumbnail((max_side_px, max_side_px), Image.Resampling.LANCZOS)
+    return shrunk
+
+
+def _can_keep_bytes(image: Image.Image) -> bool:
+    """Tell whether every reader sees the checked pixels in the bytes as they are."""
+    frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+    return (
+        image.format in _KEPT_FORMATS
+        and image.mode in _KEPT_MODES
+        and not image.has_transparency_data
+        and frames == 1
+        and _read_orientation(image) == _UPRIGHT
+    )
+
+
+def _encode(image: Image.Image, source: Image.Image) -> tuple[bytes, str]:
+    """Encode RGB pixels: a photograph stays a JPEG, everything else becomes a lossless PNG."""
+    buffer = io.BytesIO()
+    profile = source.info.get("icc_profile") if source.mode in _PROFILED_MODES else None
+    if source.format in {"JPEG", "MPO"}:
+        image.save(buffer, "JPEG", quality=_JPEG_QUALITY, subsampling=0, icc_profile=profile)
+        return buffer.getvalue(), ".jpg"
+    image.save(buffer, "PNG", icc_profile=profile)
+    return buffer.getvalue(), ".png"
+
+
+def _hash_pixels(image: Image.Image) -> str:
+    digest = hashlib.sha256(f"{image.width}x{image.height}".encode())
+    digest.update(image.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,73 @@
+"""The build stage from end to end: read, examine, gather, group, split, write."""
+
+import errno
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from loupe.errors import BuildError
+from loupe.options import BuildOptions
+from loupe.task import Task
+
+__all__ = ["BuildResult", "build_dataset"]
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """What a build wrote, and what it left out."""
+
+    output: str
+    counts: dict[str, Any]
+    split: dict[str, Any]
+    fingerprint: str
+
+    def summary(self) -> str:
+        """Tell a person what became of the rows, and what to run next."""
+        audit, counts = self.split["audit"], self.counts
+        rejected = counts["rejected"]
+        reasons = "".join(f"\n  {reason}: {count:,}" for reason, count in rejected.items())
+        return (
+            f"Read {counts['read']:,} rows; rejected {sum(rejected.values()):,}{reasons}\n"
+            f"{audit['groups']:,} groups, the largest of {audit['largest_group_rows']:,} rows; "
+            f"test rows with a sibling in train: {audit['test_rows_leaked']}, in a random split "
+            f"about {audit['test_rows_leaked_if_random']:,.0f} of {counts['test']:,}\n"
+            f"Wrote {counts['train']:,} train, {counts['validation']:,} validation, "
+            f"{counts['test']:,} test rows to {self.output}. "
+            f"Next: `loupe train --dataset {self.output} --output model`"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the same as plain data."""
+        return asdict(self)
+
+
+def build_dataset(options: BuildOptions) -> BuildResult:
+    """Make a checked and split dataset of a table or a folder of pictures.
+
+    Raises:
+        BuildError: no dataset can be made; nothing is left half-written.
+        TaskError: the task file does not declare a task.
+    """
+    from loupe.build.output import unfinished_folder
+    from loupe.build.pipeline import fill_folder
+
+    task = Task.load(options.task)
+    try:
+        with unfinished_folder(Path(options.output), overwrite=options.overwrite) as folder:
+            record = fill_folder(folder, options, task)
+    except OSError as error:
+        raise BuildError(_describe(error, options.output)) from error
+    return BuildResult(options.output, record.counts, record.split, record.fingerprint)
+
+
+def _describe(error: OSError, output: str) -> str:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        return (
+            f"The disk is full while {output!r} is written ({error.strerror}); nothing "
+            "half-written is kept. Free some room, or choose an output on another disk."
+        )
+    where = f" {str(error.filename)!r}" if error.filename else ""
+    return (
+        f"Building {output!r} failed at{where}: {error.strerror or error}. Check that the source "
+        "can be read and the output's parent folder can be written."
+    )
