@@ -1,0 +1,99 @@
+"""Pictures in, parsed answers out: greedy, free-running, in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from loupe.task import Answer, Task
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
+
+__all__ = ["Predictor"]
+
+TASK_FILE = "task.yaml"
+CUDA_DTYPE = "bfloat16"  # elsewhere float32: bfloat16 is slow on most CPUs
+
+
+class Predictor:
+    """A model with its processor and its task.
+
+    What a batch answers is what its pictures would be answered one by one.
+    """
+
+    def __init__(self, model: Any, processor: Any, task: Task) -> None:
+        self.model = model
+        self.processor = processor
+        self.task = task
+
+    @classmethod
+    def load(
+        cls,
+        model: str,
+        *,
+        task: Task | None = None,
+        device: str = "auto",
+        threads: int | None = None,
+    ) -> Predictor:
+        """Load a model folder; without `task`, the task.yaml beside the model, else the tutorial's.
+
+        Raises:
+            CheckpointError: no model can be loaded from there.
+            TaskError: the task file beside the model declares no task.
+        """
+        import torch
+
+        from loupe.vlm import choose_device, load_model_and_processor
+
+        if threads:
+            torch.set_num_threads(threads)
+        chosen = choose_device(device)
+        loaded, processor = load_model_and_processor(
+            model,
+            dtype=CUDA_DTYPE if chosen.startswith("cuda") else "float32",
+            device=chosen,
+        )
+        return cls(loaded, processor, task or _task_beside(model))
+
+    def predict(
+        self,
+        pictures: Sequence[Image.Image],
+        *,
+        batch_size: int = 16,
+        max_new_tokens: int = 96,
+        progress: Callable[[int], None] | None = None,
+    ) -> list[Answer]:
+        """Answer the task's question about each picture; a picture is of any mode and size.
+
+        `progress` is called with the number of pictures answered since its last call.
+        """
+        from loupe.predict.generation import generate_texts
+
+        answers: list[Answer] = []
+        for start in range(0, len(pictures), batch_size):
+            batch = pictures[start : start + batch_size]
+            texts = generate_texts(self, batch, max_new_tokens)
+            answers += [self.task.parse(text) for text in texts]
+            if progress:
+                progress(len(batch))
+        return answers
+
+    def features(
+        self, pictures: Sequence[Image.Image], *, batch_size: int = 16
+    ) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """Average the model's vision features of each picture: (pictures, width)."""
+        import numpy as np
+
+        from loupe.predict.generation import encode_pictures
+
+        starts = range(0, len(pictures), batch_size)
+        batches = [encode_pictures(self, pictures[start : start + batch_size]) for start in starts]
+        return np.concatenate(batches) if batches else np.zeros((0, 0), np.float32)
+
+
+def _task_beside(model: str) -> Task:
+    path = Path(model) / TASK_FILE
+    return Task.load(path if path.is_file() else None)
