@@ -21,6 +21,7 @@ NOT_AVAILABLE = "N.A."
 EUR_PER_USD = 0.92
 COMPETENCE_DATE = "2024-06-03"
 LINES = ("WOMEN", "MEN", "UNISEX")
+WOMENS = ("skirt", "dress", "pumps", "shoulder bag")
 MISSING_SHARE = 0.04
 
 
@@ -45,7 +46,7 @@ def _real_row(product: Product, rng: np.random.Generator) -> dict[str, Any]:
     price = round(product.full_price * (1.0 - product.discount), 2)
     line, group, address = _with_gaps(
         rng,
-        LINES[product.family_id % len(LINES)],
+        "WOMEN" if product.kind in WOMENS else LINES[product.family_id % len(LINES)],
         group,
         f"{site}/us/{slug}-p{product.product_code}",
     )

@@ -81,7 +81,7 @@ def _fringe(canvas: Canvas, look: Look, left: float, right: float, y: float) -> 
 def draw_cap(canvas: Canvas, product: Product) -> None:
     """A baseball cap, seen from the front and a little to the side."""
     look = look_of(product, block_at=50)
-    canvas.centre(23, 76, 1.02)
+    canvas.centre(23, 76, 0.96)
     crown = smooth([(14, 62), (16, 44), (26, 29), (42, 23), (57, 24), (70, 32), (77, 46), (78, 60), (60, 66), (40, 68),
                     (22, 67)])  # fmt: skip
     folds = [(line((48, 23.4), (52, 40), (53, 64)), -0.7), (line((44, 23.4), (32, 40), (27, 66)), -0.6),
@@ -93,7 +93,7 @@ def draw_cap(canvas: Canvas, product: Product) -> None:
         canvas.stitch(path + (1.2, 0), look.thread, dash=1.6)
     brim = smooth([(26, 63), (40, 60.6), (58, 58.6), (78, 56), (90, 61), (96, 70), (90, 75), (70, 73.6), (50, 75), (34, 74),
                    (27, 69)])  # fmt: skip
-    canvas.paint(brim, look.main.plain().tinted(0.92), puff=3.0, roundness=6, shadow=1.4)
+    canvas.paint(brim, look.main.plain().tinted(0.92), puff=1.5, roundness=9, shadow=1.6)
     for inset in (3.0, 6.0):
         canvas.stitch(
             line((32, 73.4 - inset), (50, 74 - inset), (70, 72.6 - inset), (88, 73 - inset)),
@@ -131,7 +131,9 @@ def draw_beanie(canvas: Canvas, product: Product) -> None:
 def draw_gloves(canvas: Canvas, product: Product) -> None:
     """A pair of gloves, short or long, in leather or knitted."""
     look = look_of(product, scale=0.85, block_at=60)
-    canvas.centre(11, 80 if product.size == "short" else 96, 1.08 if product.size == "short" else 0.94)
+    canvas.centre(
+        11, 80 if product.size == "short" else 96, 1.08 if product.size == "short" else 0.94
+    )
     cuff = 78.0 if product.size == "short" else 95.0
     zoom = 1.0
     right = smooth([
@@ -196,10 +198,9 @@ def draw_tie(canvas: Canvas, product: Product) -> None:
     half = 8.5 if product.size == "slim" else 14.0
     look = look_of(product, scale=0.8, block_at=58)
     tip = 94.0
-    collar = smooth([(43.5, 16), (40, 8), (36, 4), (64, 4), (60, 8), (56.5, 16), (50, 12)])
-    canvas.paint(
-        collar, look.main.tinted(0.75), puff=1.6, roundness=4, holes=[ellipse(50, 7.4, 6.4, 3.4)]
-    )
+    canvas.centre(3, 95, 0.97)
+    canvas.paint(ellipse(50, 10.5, 14, 7.5), look.main.tinted(0.8), puff=1.6, roundness=4,
+                 holes=[ellipse(50, 9.6, 10, 4.2)])  # fmt: skip
     if product.cloth == "silk":
         blade = mirrored(
             [

@@ -206,20 +206,14 @@ def draw_wallet(canvas: Canvas, product: Product) -> None:
     canvas.paint(box(50 - half, top, 50 + half, base, 4), look.main, puff=2.0, roundness=7)
     canvas.stitch(_inset(50 - half, top, 50 + half, base, 1.7), look.thread)
     lip = top + (base - top) * 0.56
-    flap = mirrored(
-        [
-            (50, top - 1),
-            (50 + half - 4, top - 1),
-            (50 + half + 0.6, top + 4),
-            (50 + half + 0.4, lip - 8),
-            (50 + half - 8, lip - 1),
-            (50, lip + 1.5),
-        ]
-    )
+    flap = mirrored([(50, top - 1), (50 + half - 4, top - 1), (50 + half + 0.2, top + 4),
+                     (50 + half, lip - 11), (50 + half - 3.5, lip - 4.5), (50 + half - 12, lip),
+                     (50, lip + 1.5)])  # fmt: skip
     canvas.paint(flap, look.main, puff=2.0, roundness=7, shadow=1.5)
-    rim = line((50 - half + 1.5, top + 5), (50 - half + 1.8, lip - 8), (50 - half + 9, lip - 2.6),
-               (50, lip - 0.2), (50 + half - 9, lip - 2.6), (50 + half - 1.8, lip - 8),
-               (50 + half - 1.5, top + 5))  # fmt: skip
+    rim = line((50 - half + 1.8, top + 5), (50 - half + 1.8, lip - 11), (50 - half + 5, lip - 5.8),
+               (50 - half + 13, lip - 1.8), (50, lip - 0.2), (50 + half - 13, lip - 1.8),
+               (50 + half - 5, lip - 5.8), (50 + half - 1.8, lip - 11),
+               (50 + half - 1.8, top + 5))  # fmt: skip
     canvas.stitch(rim, look.thread)
     _double_clasp(canvas, product.metal, 50, lip - 1)
 

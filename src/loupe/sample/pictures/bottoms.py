@@ -83,7 +83,7 @@ def draw_skirt(canvas: Canvas, product: Product) -> None:
     hem = {"mini": 52.0, "midi": 72.0, "maxi": 93.0}[product.size]
     is_pleated = product.detail == "pleated"
     look = look_of(product, block_at=14 + (hem - 14) * 0.6)
-    canvas.centre(7, hem + 2, {"mini": 1.3, "midi": 1.1, "maxi": 0.93}[product.size])
+    canvas.centre(7, hem + 2, {"mini": 1.16, "midi": 1.0, "maxi": 0.93}[product.size])
     flare = (0.42 if is_pleated else 0.1) * (hem - 14)
     foot = 22 + min(flare, 24.0)
     if is_pleated:
@@ -146,7 +146,7 @@ def _pleats(top: float, hem: float, waist: float, foot: float) -> list[Fold]:
 def draw_dress(canvas: Canvas, product: Product) -> None:
     """A waisted dress, mini, midi or maxi, sleeveless or with long sleeves."""
     hem = HEMS[product.size]
-    look = look_of(product, block_at=40)
+    look = look_of(product, block_at=8 + (hem - 8) * 0.62)
     canvas.centre(8, hem + 3, {"mini": 1.3, "midi": 1.1, "maxi": 0.97}[product.size])
     foot = {"mini": 21.0, "midi": 26.0, "maxi": 30.0}[product.size]
     has_sleeves = product.detail == "long sleeve"

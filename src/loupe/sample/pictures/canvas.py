@@ -198,7 +198,7 @@ class Canvas:
         length = np.sqrt(slope_x**2 + slope_y**2 + 1.0)
         _, _, board_v = self._cloth_grid(patch, 0.0, 1.0)
         facing = (self.light.x * slope_x + self.light.y * slope_y) / length
-        place = np.clip(0.44 - 0.5 * facing + 0.05 * np.sin(board_v / 2.2), 0.0, 1.0)
+        place = np.clip(0.44 - 0.5 * facing + 0.0012 * (board_v - 50), 0.0, 1.0)
         ramp = _metal_ramp(metal)
         index = (place * 255).astype(np.uint8)
         self._compose(patch, ramp[:, index], shadow)
@@ -360,7 +360,9 @@ class Canvas:
 
     def _cast_shadow(self, patch: _Patch, depth: float) -> None:
         """Darken what lies below a part, away from the light and around its rim."""
-        pad = round(3.0 * depth * self.unit)
+        if not self.alpha[patch.rows, patch.columns].any():
+            return
+        pad = round(2.2 * depth * self.unit)
         dx = round(-self.light.x * 1.6 * depth * self.unit)
         dy = round(-self.light.y * 1.6 * depth * self.unit)
         width, height = patch.mask.size
@@ -392,7 +394,7 @@ def _channels(rgb: tuple[int, int, int]) -> Plane:
 
 def _blur(mask: Image.Image, radius_px: float) -> Plane:
     """The mask softened by a Gaussian, 0 to 1, computed small and enlarged smoothly."""
-    shrink = max(1, int(radius_px / 1.6))
+    shrink = max(1, int(radius_px / 2.2))
     width, height = mask.size
     small = mask
     if shrink > 1:

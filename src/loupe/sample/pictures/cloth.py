@@ -36,18 +36,18 @@ class Cloth:
 
 
 CLOTHS: dict[str, Cloth] = {
-    "leather": Cloth("pebble", 0.035, gloss=0.5, shine=24, band=0.2),
+    "leather": Cloth("pebble", 0.022, gloss=0.5, shine=24, band=0.2),
     "patent": Cloth("", 0.0, gloss=0.9, shine=60, band=0.5, contrast=1.1),
     "suede": Cloth("felt", 0.06, mottle=0.16, contrast=0.85),
     "canvas": Cloth("basket", 0.22, contrast=0.95),
     "tweed": Cloth("boucle", 0.16, fleck=0.3),
-    "cotton": Cloth("felt", 0.02, contrast=0.95),
+    "cotton": Cloth("felt", 0.008, contrast=0.95),
     "silk": Cloth("", 0.0, gloss=0.25, shine=10, contrast=1.15),
     "gabardine": Cloth("twill", 0.05, gloss=0.06, shine=8),
     "denim": Cloth("twill", 0.16, mottle=0.14),
     "wool": Cloth("felt", 0.10, contrast=0.95),
     "cashmere": Cloth("felt", 0.12, contrast=0.9),
-    "fine knit": Cloth("stockinette", 0.16, contrast=0.95),
+    "fine knit": Cloth("stockinette", 0.085, contrast=0.95),
     "cable knit": Cloth("cable", 1.3, contrast=1.0),
     "rib": Cloth("rib", 0.5, contrast=1.0),
     "acetate": Cloth("", 0.0, gloss=0.9, shine=40, band=0.25),
@@ -60,7 +60,8 @@ CLOTHS: dict[str, Cloth] = {
 def weave_height(weave: str, u: Plane, v: Plane) -> Plane | None:
     """The height of the weave at each place, about -1 to 1; None for a smooth surface."""
     if weave in ("pebble", "felt", "boucle"):
-        return sample_tile(weave, u, v)
+        zoom = np.float32(1.9 if weave == "pebble" else 1.0)
+        return sample_tile(weave, u * zoom, v * zoom)
     if weave in _WEAVES:
         return _WEAVES[weave](u, v)
     return None
@@ -100,7 +101,8 @@ def _rib(u: Plane, v: Plane) -> Plane:
 
 
 def _stockinette(u: Plane, v: Plane) -> Plane:
-    stitches: Plane = np.cos(2 * np.pi / 1.9 * (v + 0.55 * np.abs(u - 1.5 * np.round(u / 1.5))))
+    across = u - 1.9 * np.round(u / 1.9)
+    stitches: Plane = np.cos(2 * np.pi / 1.9 * (v + 0.8 * np.abs(across))) - 2.0 * across * across
     return stitches
 
 

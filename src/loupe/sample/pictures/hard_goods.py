@@ -19,20 +19,21 @@ from loupe.sample.pictures.shapes import (
 def draw_sunglasses(canvas: Canvas, product: Product) -> None:
     """Sunglasses from the front, round, square or cat-eye, with metal temples; frames slim or wide."""
     look = look_of(product)
+    canvas.centre(14, 66, 0.93)
     rim = 2.4 if product.size == "slim" else 5.4
     right = _lens(product.detail)
     for side in (False, True):
-        temple = stroke(line((88, 42), (92, 32), (88, 24), (80, 22)), 2.6)
-        canvas.paint_metal(
-            flipped(temple) if side else temple, product.metal, puff=1.4, roundness=1.4
-        )
+        temple = stroke(line((91, 43), (87, 32), (82, 21), (78, 16), (74, 14.5)), 3.2, 2.6)
+        tip = stroke(line((83, 23), (80, 18), (77, 15.4), (72.6, 14)), 4.2, 4.8)
+        canvas.paint_metal(flipped(temple) if side else temple, product.metal, puff=1.6)
+        canvas.paint(flipped(tip) if side else tip, look.main.tinted(0.9), puff=1.4, roundness=2)
     for side in (False, True):
         lens = flipped(right) if side else right
         centre = lens.mean(axis=0)
         outer = (lens - centre) * (1 + rim / 15.0) + centre
-        glass = Surface((52, 46, 50), "glass")
+        glass = Surface((84, 72, 76), "glass")
         canvas.paint(lens, glass, puff=0.8, roundness=5, shadow=0)
-        canvas.shade_below(lens * (1, 0.5) + (0, centre[1] * 0.5 - 6), 0.3, 4)
+        canvas.shade_below(lens * (1, 0.62) + (0, centre[1] * 0.38 - 7), 0.55, 5)
         canvas.paint(outer, look.main, puff=1.6, roundness=2, holes=[lens], shadow=0.9)
     bridge = stroke(line((43, 46), (47, 43), (53, 43), (57, 46)), 3.4)
     canvas.paint_metal(bridge, product.metal, puff=1.4, roundness=1.6)
@@ -56,6 +57,7 @@ def draw_watch(canvas: Canvas, product: Product) -> None:
     r = 25.0 if is_large else 15.5
     half = 13.0 if is_large else 8.5
     look = look_of(product, scale=0.75)
+    canvas.centre(3, 97, 0.96)
     upper = smooth([(50 - half, 50, 0), (50 - half * 0.8, 10), (50 - half * 0.72, 3, 0), (50 + half * 0.72, 3, 0),
                     (50 + half * 0.8, 10), (50 + half, 50, 0)])  # fmt: skip
     lower = upper * (1, -1) + (0, 100)
@@ -75,6 +77,8 @@ def draw_watch(canvas: Canvas, product: Product) -> None:
     )
     canvas.paint_metal(case, product.metal, puff=3.0, roundness=3.2, shadow=1.6)
     centre = np.array([50.0, 50.0])
+    bezel = (case - centre) * 0.9 + centre
+    canvas.paint_metal(bezel, product.metal, puff=-1.2, roundness=2.0, shadow=0)
     dial = (case - centre) * 0.78 + centre
     canvas.paint(dial, Surface((248, 246, 240), "rubber"), puff=-0.6, roundness=3, shadow=0)
     _dial_marks(canvas, r * 0.78, product.metal)

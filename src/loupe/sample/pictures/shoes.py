@@ -19,7 +19,7 @@ def draw_sneakers(canvas: Canvas, product: Product) -> None:
     collar = 42.0 - rise + y
     canvas.centre(collar - 10, 84 + y, 1.06)
     upper = smooth([
-        (10, 60 + y), (13 if is_high else 10.5, collar + 3), (14.5, collar - 0.5), (24, collar + 3),
+        (10, 60 + y), (12 if is_high else 10.5, collar + 4), (14.5, collar + 0.4), (24, collar + 2.6),
         (33, collar + 0.5), (40, collar - 5, 0), (46, collar + 2, 0), (60, 52 + y), (74, 58.5 + y),
         (87, 62 + y), (93, 68.5 + y), (92, 76 + y, 0), (9, 76 + y, 0),
     ])  # fmt: skip
@@ -96,15 +96,15 @@ def draw_boots(canvas: Canvas, product: Product) -> None:
     top = 8.0 if product.size == "knee" else 34.0
     lift = 9.0 if is_heeled else 0.0
     sole = GUM_RUBBER if product.cloth == "suede" else BLACK_RUBBER
-    spread = 0.0 if product.size == "knee" else 1.0
+    spread = 0.0 if product.size == "knee" else -1.0
     canvas.centre(top - 2, 95, 1.12 if product.size == "ankle" else 1.0)
     mouth = ellipse(36.5, top + 0.5, 14.5 + spread, 2.8)
     canvas.paint(mouth, look.lining, puff=0)
     shaft = smooth([
-        (21.5 - spread, top, 0), (36, top + 3), (51.5 + spread, top, 0), (51.5, (top + 60) / 2 - 4),
-        (51, 60 - lift * 0.4), (60, 68 - lift * 0.1), (76, 73.5), (88, 79), (91, 86), (90, 88.5, 0),
-        (62, 88.5), (46, 88.5 - lift), (20.5, 88.5 - lift, 0), (18.5, 78 - lift), (22, 64 - lift * 0.5),
-        (20.5, (top + 60) / 2),
+        (21.5 - spread, top, 0), (36, top + 3), (51.5 + spread, top, 0), (50, (top + 60) / 2 - 4),
+        (49.4, 60 - lift * 0.4), (60, 68 - lift * 0.1), (76, 73.5), (88, 79), (91, 86), (90, 88.5, 0),
+        (62, 88.5), (46, 88.5 - lift), (20.5, 88.5 - lift, 0), (18.5, 78 - lift), (23.4, 65 - lift * 0.5),
+        (22.6, (top + 60) / 2),
     ])  # fmt: skip
     folds = [(line((24, 66), (34, 70), (48, 64)), -0.9), (line((24, 61), (36, 64), (49, 58)), 0.7),
              (line((58, 72), (62, 78), (66, 80)), -0.6), (line((28, top + 10), (29, 56)), 0.7)]  # fmt: skip
@@ -143,12 +143,19 @@ def _boot_sole(canvas: Canvas, rubber: Surface, lift: float) -> None:
 def draw_pumps(canvas: Canvas, product: Product) -> None:
     """A pump on a low or a high heel, with or without a bow."""
     is_high = product.size == "high heel"
-    heel_y = 46.0 if is_high else 60.0
+    heel_y = 44.0 if is_high else 57.0
     look = look_of(product, scale=0.8, block_at=66)
     canvas.centre(heel_y - 13, 84, 1.08)
     lift = 79 - heel_y - 12
     inner = smooth(
-        [(13, heel_y - 8), (30, heel_y - 2), (52, 60), (70, 66), (58, 68), (30, heel_y + 5)]
+        [
+            (13, heel_y - 8),
+            (30, heel_y + 0.5),
+            (52, (heel_y + 66) / 2 + 3.5),
+            (68, 66),
+            (58, 69),
+            (30, heel_y + 8),
+        ]
     )
     canvas.paint(inner, Surface((222, 190, 160), "leather"), puff=0.6, roundness=3)
     body = smooth([

@@ -163,7 +163,7 @@ def draw_coat(canvas: Canvas, product: Product) -> None:
             5.5 if is_long else 10,
         )
 
-    canvas.centre(7, 90 if is_long else 81, 1.0 if is_long else 1.12)
+    canvas.centre(7, 90 if is_long else 81, 1.07 if is_long else 1.12)
     _back_neck_at(canvas, look, put)
     right = smooth([(66, 14.4, 0), (73.5, 18), (80.5, 32), (86, 52), (89, 70, 0), (78.6, 73, 0), (74, 56),
                     (69, 42, 0), (65, 28)])  # fmt: skip
@@ -195,6 +195,8 @@ def _back_neck_at(canvas: Canvas, look: Look, put: Put) -> None:
 
 
 def _coat_front(canvas: Canvas, look: Look, put: Put, hem: float) -> None:
+    is_quilted = look.main.pattern == "quilted"
+    facing = look.main.plain() if is_quilted else look.main
     overlap = line((44.5, 40), (43.8, 60), (43.4, hem))
     canvas.draw_line(put(overlap), 0.6, (0, 0, 0), 0.35)
     for y in (33.5, 41.5, 60, 68):
@@ -217,7 +219,7 @@ def _coat_front(canvas: Canvas, look: Look, put: Put, hem: float) -> None:
         )
         for shape, puff in ((pocket, 0.6), (lapel, 0.9), (collar, 1.2)):
             placed = put(flipped(shape) if side else shape)
-            canvas.paint(placed, look.main.plain(), puff=puff, roundness=2.6, shadow=1.0)
+            canvas.paint(placed, facing, puff=puff, roundness=2.6, angle_deg=28 if side else -28)
     belt = mirrored([(50, 48.6), (67.4, 47.6, 0), (67.6, 53, 0), (50, 54.2)])
     canvas.paint(put(belt), look.main.plain().tinted(0.88), puff=1.0, roundness=2.4, shadow=0.9)
     buckle = put(box(45.5, 46.6, 54.5, 56, 1.6))
