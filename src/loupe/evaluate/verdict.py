@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from loupe.evaluate.figures import figure_of, show_number
+from loupe.evaluate.figures import figure_of
 from loupe.evaluate.intervals import Interval
 from loupe.evaluate.scores import headline_score, is_lower_better
 from loupe.evaluate.systems import Measured
@@ -89,8 +89,10 @@ def describe_gain(task: Task, gain: Gain) -> str:
     over = {"blind": "a grey picture", "shuffled": "another row's picture"}
     parts = []
     for twin, interval in gain.by_twin.items():
-        scale = 100 if figure.form == "share" else 1
-        low, high = (show_number(scale * value) for value in (interval.low, interval.high))
+        low, high = (
+            figure.show_difference(value).removesuffix(" points")
+            for value in (interval.low, interval.high)
+        )
         gained = figure.show_difference(interval.value)
         parts.append(f"{gained} ({low} to {high}) over {over.get(twin, twin)}")
     start = "looks" if gain.looks else "no evidence that the model looks"

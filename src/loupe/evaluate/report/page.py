@@ -13,7 +13,12 @@ from loupe.evaluate.evaluation import Evaluation
 from loupe.evaluate.figures import Figure, figure_of, show_interval, show_range
 from loupe.evaluate.intervals import Interval
 from loupe.evaluate.report.plots import Axis, Bar, Point, draw_bars, draw_scatter
-from loupe.evaluate.report.rows import CLOSE_ENOUGH, MAX_TABLE_ROWS, render_rows
+from loupe.evaluate.report.rows import (
+    CLOSE_ENOUGH,
+    MAX_TABLE_ROWS,
+    render_examples,
+    render_rows,
+)
 from loupe.evaluate.scores import is_lower_better, is_number
 from loupe.evaluate.slices import Slice, worst_slices
 from loupe.evaluate.systems import Measured
@@ -29,11 +34,14 @@ def render_report(evaluation: Evaluation) -> str:
     """Write the whole page; every text that comes from data is escaped."""
     template = Template(resources.files(__package__).joinpath("page.html").read_text("utf-8"))
     fields = list(evaluation.measures.task.fields)
+    examples, furthest_off = render_examples(evaluation)
     return template.substitute(
         title=escape(f"{evaluation.options.model} on {evaluation.options.dataset}"),
         verdict=escape(evaluation.verdict),
         facts=_facts(evaluation),
         cards="\n".join(_cards(evaluation)),
+        examples=examples,
+        furthest_off=furthest_off or "<p>No answer is wrong.</p>",
         gains="\n".join(_gains(evaluation)),
         ladders="\n".join(_ladders(evaluation)),
         everything=_everything(evaluation),
@@ -101,7 +109,7 @@ def _beside(evaluation: Evaluation, score: str) -> Iterator[tuple[str, Interval]
     if fair:
         sign = 1 if is_lower_better(score) else -1
         best = min(fair, key=lambda measured: sign * measured.scores[score].value)
-        yield best.system.label, best.scores[score]
+        yield "best baseline", best.scores[score]
     for twin in evaluation.twins:
         if score in twin.scores:
             yield twin.system.label.partition(":")[0], twin.scores[score]
@@ -179,8 +187,10 @@ def _scatter(evaluation: Evaluation, measured: Measured, field: str, axis: Axis)
     ]
     silent = len(said) - len(points)
     caption = f"{field}: {measured.system.label}"
-    note = f" <small>{silent:,} answers do not parse</small>" if silent else ""
-    drawn = draw_scatter(points, axis, unit, f"{caption}, answered against true")
+    note = f" <small>{silent:,} of {len(said):,} do not parse</small>" if silent else ""
+    drawn = "<p>No answer parses, so there is nothing to draw.</p>"
+    if points:
+        drawn = draw_scatter(points, axis, unit, f"{caption}, answered against true")
     return f"<figure><figcaption>{_text(caption)}{note}</figcaption>{drawn}</figure>"
 
 

@@ -15,7 +15,8 @@ __all__ = ["Axis", "Bar", "Point", "draw_bars", "draw_scatter"]
 SIDE_PX = 380
 MARGIN_PX = 52
 ROW_PX = 26
-LABEL_PX = 268
+LABEL_PX = 300
+LABEL_CHARACTERS = 44
 VALUE_PX = 84
 BARS_WIDTH_PX = 700
 BAND = 0.25  # the share off the truth that the scatter shades
@@ -121,13 +122,18 @@ def _bar_line(bar: Bar, axis: Axis, figure: Figure, row: int) -> str:
     )
     return (
         f'<g class="{escape(bar.role)}">'
-        f'<text x="{LABEL_PX - 10}" y="{y + 4}" text-anchor="end">{escape(bar.label)}</text>'
+        f'<text x="{LABEL_PX - 10}" y="{y + 4}" text-anchor="end">'
+        f"{escape(_shortened(bar.label))}</text>"
         f'<line class="track" x1="{LABEL_PX}" x2="{BARS_WIDTH_PX - VALUE_PX}" y1="{y}" y2="{y}"/>'
         f'<line class="range" x1="{low:.1f}" x2="{high:.1f}" y1="{y}" y2="{y}"/>'
         f'<circle cx="{value:.1f}" cy="{y}" r="5"/>'
         f'<text class="value" x="{BARS_WIDTH_PX - 4}" y="{y + 4}" text-anchor="end">'
         f"{escape(figure.show(bar.score.value))}</text></g>"
     )
+
+
+def _shortened(label: str) -> str:
+    return label if len(label) <= LABEL_CHARACTERS else f"{label[: LABEL_CHARACTERS - 1]}…"
 
 
 def _across(axis: Axis, number: float) -> float:

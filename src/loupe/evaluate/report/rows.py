@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 import numpy as np
 
 from loupe.evaluate.evaluation import Evaluation
-from loupe.evaluate.figures import show_number
 from loupe.evaluate.scores import is_number, row_scores
 from loupe.evaluate.weighted import Values
-from loupe.task import Answer
+from loupe.task import Answer, Field
 
-__all__ = ["CLOSE_ENOUGH", "MAX_TABLE_ROWS", "render_rows"]
+__all__ = ["CLOSE_ENOUGH", "MAX_TABLE_ROWS", "render_examples", "render_rows"]
 
 MAX_TABLE_ROWS = 3000  # about 12 MB of page with their pictures
+EXAMPLES = 8
 NEWLINE = "\n"  # parts names of fields, which may hold spaces
 CLOSE_ENOUGH = 0.25  # a number this near the truth, relative to it, is marked as right
 
@@ -40,6 +41,38 @@ def render_rows(evaluation: Evaluation) -> str:
     found = row_scores(evaluation.measures.task, rows.truths, evaluation.seen.answers)
     shown = min(len(rows), MAX_TABLE_ROWS)
     return "\n".join(_row(evaluation, found, row) for row in range(shown))
+
+
+def render_examples(evaluation: Evaluation) -> tuple[str, str]:
+    """Give some rows as cards: evenly spaced ones, and those that are furthest off."""
+    rows = evaluation.measures.rows
+    found = row_scores(evaluation.measures.task, rows.truths, evaluation.seen.answers)
+    shown = min(len(rows), MAX_TABLE_ROWS, len(evaluation.seen.thumbnails))
+    spaced = np.unique(np.linspace(0, shown - 1, min(EXAMPLES, shown)).astype(int)).tolist()
+    cells = {row: list(dict(_cells(evaluation, found, row)).values()) for row in range(shown)}
+    off = sorted((row for row in cells if _wrongness(cells[row])[0]), key=_by_wrongness(cells))
+    one, other = (
+        "\n".join(_example(evaluation, row, cells[row]) for row in chosen)
+        for chosen in (spaced, off[:EXAMPLES])
+    )
+    return one, other
+
+
+def _wrongness(cells: Sequence[Cell]) -> tuple[int, float]:
+    return sum(not cell.is_right for cell in cells), sum(cell.error for cell in cells)
+
+
+def _by_wrongness(cells: Mapping[int, Sequence[Cell]]) -> Callable[[int], tuple[float, float]]:
+    def key(row: int) -> tuple[float, float]:
+        fields, error = _wrongness(cells[row])
+        return -fields, -error
+
+    return key
+
+
+def _example(evaluation: Evaluation, row: int, cells: Sequence[Cell]) -> str:
+    lines = "".join(f'<li class="{_name(cell)}">{_inside(cell)}</li>' for cell in cells)
+    return f'<a class="example" href="#r{row}">{_picture(evaluation, row)}<ul>{lines}</ul></a>'
 
 
 def _row(evaluation: Evaluation, found: dict[str, Values], row: int) -> str:
@@ -72,7 +105,7 @@ def _cells(
         said = None if answer.values is None else answer.values[field]
         shown = None if said is None else str(said)
         if is_number(task, field):
-            yield field, _number_cell(float(true), said, float(found[f"{field}_ape"][row]))
+            yield field, _number_cell(kind, true, said, float(found[f"{field}_ape"][row]))
             continue
         right = bool(found[f"{field}_right"][row])
         error, remark = 1.0 - right, ""
@@ -82,30 +115,38 @@ def _cells(
         yield field, Cell(str(true), shown, right, error, remark)
 
 
-def _number_cell(true: float, said: float | None, relative: float) -> Cell:
+def _number_cell(kind: Field, true: Any, said: Any, relative: float) -> Cell:
     if said is None:
-        return Cell(show_number(true), None, False, float("inf"), "")
+        return Cell(kind.format(true), None, False, float("inf"), "")
     if np.isnan(relative):  # a truth of 0 has no relative error
-        right, error = said == true, abs(said - true)
-        return Cell(show_number(true), show_number(said), right, error, "")
+        return Cell(kind.format(true), kind.format(said), said == true, abs(said - true), "")
     sign = "+" if said > true else "−" if said < true else ""
     remark = f"{sign}{100 * relative:.1f} %"
-    return Cell(show_number(true), show_number(said), relative <= CLOSE_ENOUGH, relative, remark)
+    is_right = relative <= CLOSE_ENOUGH
+    return Cell(kind.format(true), kind.format(said), is_right, relative, remark)
+
+
+def _name(cell: Cell) -> str:
+    return "right" if cell.is_right else "wrong"
 
 
 def _cell(cell: Cell) -> str:
     sort = "9e9" if cell.error == float("inf") else f"{cell.error:.6f}"
-    mark, name = ("✓", "right") if cell.is_right else ("✗", "wrong")
+    return f'<td class="{_name(cell)}" data-sort="{sort}">{_inside(cell)}</td>'
+
+
+def _inside(cell: Cell) -> str:
+    """Write the mark, the truth, and below them the answer where it differs."""
+    mark, name = "✓" if cell.is_right else "✗", _name(cell)
+    said = ""
     if cell.said is None:
         said = '<span class="said none">no answer</span>'
-    elif cell.said == cell.true:
-        said = ""
-    else:
+    elif cell.said != cell.true:
         said = f'<span class="said" dir="auto">{escape(cell.said)}</span>'
     remark = f'<span class="remark">{escape(cell.remark)}</span>' if cell.remark else ""
     return (
-        f'<td class="{name}" data-sort="{sort}"><span class="mark" role="img" aria-label="{name}">'
-        f'{mark}</span><span class="true" dir="auto">{escape(cell.true)}</span>{said}{remark}</td>'
+        f'<span class="mark" role="img" aria-label="{name}">{mark}</span>'
+        f'<span class="true" dir="auto">{escape(cell.true)}</span>{said}{remark}'
     )
 
 
