@@ -157,7 +157,8 @@ class Phi3VProcessor(ProcessorMixin):  # type: ignore[misc]  # untyped in transf
     def _load_tokenizer_from_pretrained(
         cls, sub_processor_type: str, pretrained_model_name_or_path: str, **kwargs: Any
     ) -> PreTrainedTokenizerFast:
-        # AutoTokenizer would follow `tokenizer_class: LlamaTokenizer` and give other ids.
+        # Where no config.json lies beside, AutoTokenizer follows the published `LlamaTokenizer`,
+        # which transformers 5 rebuilds with another pre-tokenizer and so with other ids.
         kwargs.pop("trust_remote_code", None)
         return PreTrainedTokenizerFast.from_pretrained(pretrained_model_name_or_path, **kwargs)
 

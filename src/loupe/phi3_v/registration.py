@@ -18,9 +18,8 @@ from loupe.phi3_v.processing_phi3_v import Phi3VProcessor
 def register() -> None:
     """Make the Auto classes know `model_type: phi3_v`. Calling it again changes nothing.
 
-    `AutoTokenizer` is left alone: the published tokenizer config names `LlamaTokenizer`, which
-    transformers 5 rebuilds with another pre-tokenizer and so with other ids (`docs/model.md`).
-    Load the tokenizer through the processor.
+    `AutoTokenizer` is left alone: beside a published `config.json` it reads the tokenizer rightly,
+    without one it does not (`docs/model.md`). The processor always does.
     """
     AutoConfig.register(Phi3VConfig.model_type, Phi3VConfig, exist_ok=True)
     AutoImageProcessor.register(
