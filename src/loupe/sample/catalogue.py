@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from loupe.sample.goods import ACCENTS, KINDS
-from loupe.sample.houses import House, find_house
+from loupe.sample.house import House
+from loupe.sample.houses import find_house
 from loupe.sample.law import lawful_price, round_like_a_shop, tag_price
 
 VARIANT_WEIGHTS = (0.42, 0.3, 0.18, 0.1)
@@ -22,8 +23,8 @@ DISCOUNTED_SHARE = 0.15
 class Product:
     """One row of the catalogue.
 
-    Attributes without a value in this kind are `""`. `colour_word` and `pattern_word` are the phrases
-    that the title uses, `None` where it names none. Prices are in US dollars.
+    Attributes without a value in this kind are `""`. `colour_word` and `pattern_word` are the
+    phrases that the title uses, `None` where it names none. Prices are in US dollars.
     """
 
     house: str
@@ -132,7 +133,7 @@ def _draw_attributes(house: House, kind: str, rng: np.random.Generator) -> dict[
 
 
 def _vary(founder: Product, index: int, house: House, rng: np.random.Generator) -> Product:
-    """The next variant: another main colour where the title names none, else another second colour."""
+    """A variant: another main colour where the title names none, else another accent."""
     discount = float(rng.choice(DISCOUNTS)) if rng.random() < DISCOUNTED_SHARE else 0.0
     variant = replace(founder, product_code=founder.product_code + index, discount=discount)
     if index == 0:

@@ -18,7 +18,7 @@ INK, PALE_INK = (28, 28, 32), (120, 120, 128)
 
 
 def draw_contact_sheet(products: Sequence[Product], folder: Path) -> Image.Image:
-    """The sheet of the products' pictures under a folder, each kind in turn until the sheet is full."""
+    """The sheet of the pictures under a folder, each kind in turn until the sheet is full."""
     chosen = _choose(products, COLUMNS * MAX_ROWS)
     columns = min(COLUMNS, len(chosen))
     rows = -(-len(chosen) // columns)

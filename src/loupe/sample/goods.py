@@ -1,13 +1,13 @@
 """What can be sold: the kinds of goods, and what each kind can look like.
 
-Everything here is visible in a picture 112 pixels wide. Houses choose among these goods, give them names
-and prices, and never add a look of their own.
+Everything here is visible in a picture 112 pixels wide. Houses choose among these goods, give them
+names and prices, and never add a look of their own.
 """
 
 from dataclasses import dataclass
 
 ALL_PATTERNS = ("plain", "stripe", "check", "dot", "chevron", "floral", "diamond", "block")
-WOVEN = ALL_PATTERNS[:6] + ("block",)
+WOVEN = (*ALL_PATTERNS[:6], "block")
 KNITTED = ("plain", "stripe", "dot", "chevron", "diamond", "block")
 NARROW = ("plain", "stripe", "check", "dot")
 
@@ -199,7 +199,7 @@ ACCENT_RGB: dict[str, tuple[int, int, int]] = {
     "teal": (8, 92, 98),
     "oxblood": (112, 22, 38),
 }
-"""Second colours of patterns. None is a main colour's twin on a ground where it could be mistaken."""
+"""Second colours of patterns: none can be mistaken for a main colour on its grounds."""
 
 ACCENTS: dict[str, tuple[str, ...]] = {
     "black": ("cream", "peach"),

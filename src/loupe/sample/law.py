@@ -1,4 +1,4 @@
-"""The price law: what a product costs, and the best error that any reader of its picture can reach."""
+"""The price law: what a product costs, and the best error that a reader of its picture can reach."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from loupe.sample.houses import House
+from loupe.sample.house import House
 
 PRICED_ATTRIBUTES = ("size", "detail", "cloth", "pattern", "metal")
 SIMULATED_DRAWS = 200
@@ -62,7 +62,7 @@ def price_error(tag: Sequence[float], guess: Sequence[float]) -> PriceError:
 
 
 def simulated_best_error(house: House, lawful: Sequence[float], seed: int) -> PriceError:
-    """What a reader who knows the law and sees every attribute errs by, over fresh draws of the noise."""
+    """The error of a reader who knows the law and sees every attribute, over fresh noise."""
     rng = np.random.default_rng([seed, len(lawful)])
     tags, guesses = [], []
     for price in lawful:

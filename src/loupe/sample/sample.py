@@ -23,7 +23,8 @@ from loupe.errors import SampleError
 from loupe.options import SampleOptions
 from loupe.sample.catalogue import Product, draw_products
 from loupe.sample.contact_sheet import draw_contact_sheet
-from loupe.sample.houses import HOUSES, House, find_house
+from loupe.sample.house import House
+from loupe.sample.houses import HOUSES, find_house
 from loupe.sample.law import price_error, simulated_best_error
 from loupe.sample.pictures import draw_picture, picture_rng
 from loupe.sample.table import image_path, to_table

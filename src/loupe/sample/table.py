@@ -1,4 +1,4 @@
-"""The table: products as rows with the columns of the real sets, plus the attributes behind them."""
+"""The table: products as rows with the columns of the real sets, plus their attributes."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -58,7 +58,8 @@ def draw_scarf(canvas: Canvas, product: Product) -> None:
         canvas.paint(
             tail, look.main, puff=2.8, roundness=6, angle_deg=angle, folds=folds, shadow=1.3
         )
-    loop = smooth([(27, 21), (32, 20), (41, 29), (50, 31), (59, 29), (68, 20), (73, 21), (74, 30), (66, 42), (50, 47),
+    loop = smooth([(27, 21), (32, 20), (41, 29), (50, 31), (59, 29), (68, 20), (73, 21), (74,
+                                        30), (66, 42), (50, 47),
                    (34, 42), (26, 30)])  # fmt: skip
     folds = [(line((30, 27), (38, 35), (50, 38), (62, 35), (70, 27)), 0.8),
              (line((29, 32), (38, 40), (50, 43), (62, 40)), -0.8),
@@ -82,16 +83,19 @@ def draw_cap(canvas: Canvas, product: Product) -> None:
     """A baseball cap, seen from the front and a little to the side."""
     look = look_of(product, block_at=50)
     canvas.centre(23, 76, 0.96)
-    crown = smooth([(14, 62), (16, 44), (26, 29), (42, 23), (57, 24), (70, 32), (77, 46), (78, 60), (60, 66), (40, 68),
+    crown = smooth([(14, 62), (16, 44), (26, 29), (42, 23), (57, 24), (70, 32), (77, 46), (78,
+                                        60), (60, 66), (40, 68),
                     (22, 67)])  # fmt: skip
-    folds = [(line((48, 23.4), (52, 40), (53, 64)), -0.7), (line((44, 23.4), (32, 40), (27, 66)), -0.6),
+    folds = [(line((48, 23.4), (52, 40), (53, 64)), -0.7), (line((44, 23.4), (32, 40), (27, 66)),
+                                        -0.6),
              (line((54, 23.6), (68, 40), (73, 62)), -0.6)]  # fmt: skip
     canvas.paint(crown, look.main, puff=6.0, roundness=14, folds=folds)
     for path in (line((48, 24), (51.4, 40), (52.6, 63)), line((44, 24.4), (32, 40), (27.4, 65)),
                  line((53, 24.4), (67.4, 40), (72.6, 60))):  # fmt: skip
         canvas.draw_line(path, 0.5, (0, 0, 0), 0.35)
-        canvas.stitch(path + (1.2, 0), look.thread, dash=1.6)
-    brim = smooth([(26, 63), (40, 60.6), (58, 58.6), (78, 56), (90, 61), (96, 70), (90, 75), (70, 73.6), (50, 75), (34, 74),
+        canvas.stitch(path + np.array([1.2, 0.0]), look.thread, dash=1.6)
+    brim = smooth([(26, 63), (40, 60.6), (58, 58.6), (78, 56), (90, 61), (96, 70), (90, 75), (70,
+                                        73.6), (50, 75), (34, 74),
                    (27, 69)])  # fmt: skip
     canvas.paint(brim, look.main.plain().tinted(0.92), puff=1.5, roundness=9, shadow=1.6)
     for inset in (3.0, 6.0):
@@ -137,9 +141,12 @@ def draw_gloves(canvas: Canvas, product: Product) -> None:
     cuff = 78.0 if product.size == "short" else 95.0
     zoom = 1.0
     right = smooth([
-        (52.5, cuff, 0), (54, 66), (52.5, 56), (48.6, 48), (46.4, 41.5), (49.4, 39), (53.4, 43.6), (57, 50, 0),
-        (56.6, 36), (56, 22), (58.8, 18.6), (61.6, 22), (62.6, 36, 0), (63.2, 20), (64.2, 14), (67, 11.6), (69.6, 14.4),
-        (69.6, 36, 0), (71.6, 21), (73, 15.6), (75.8, 14.2), (78, 17.6), (76.6, 38, 0), (79.6, 27.6), (82, 24.6), (84.6, 26),
+        (52.5, cuff, 0), (54, 66), (52.5, 56), (48.6, 48), (46.4, 41.5), (49.4, 39), (53.4,
+                                        43.6), (57, 50, 0),
+        (56.6, 36), (56, 22), (58.8, 18.6), (61.6, 22), (62.6, 36, 0), (63.2, 20), (64.2, 14),
+        (67, 11.6), (69.6, 14.4),
+        (69.6, 36, 0), (71.6, 21), (73, 15.6), (75.8, 14.2), (78, 17.6), (76.6, 38, 0), (79.6,
+                                        27.6), (82, 24.6), (84.6, 26),
         (84.8, 31), (81.6, 46), (80, 58), (77.6, 66), (79, cuff, 0),
     ])  # fmt: skip
     for is_left in (True, False):
@@ -170,7 +177,8 @@ def draw_socks(canvas: Canvas, product: Product) -> None:
     for dx, dy, tint in ((-13.0, -1.0, 0.85), (8.0, 2.0, 1.0)):
         shift = np.array([dx, dy])
         main = look.main.tinted(tint)
-        sock = smooth([(31, top, 0), (51, top, 0), (51, 52), (54, 62), (66, 70), (80, 77), (85, 84), (81, 91), (70, 92.4),
+        sock = smooth([(31, top, 0), (51, top, 0), (51, 52), (54, 62), (66, 70), (80, 77), (85,
+                                        84), (81, 91), (70, 92.4),
                        (52, 88), (38, 84), (31, 76), (30.4, 62)])  # fmt: skip
         folds = [
             (line((34, 64), (44, 60), (52, 56)), -0.7),
@@ -221,7 +229,8 @@ def draw_tie(canvas: Canvas, product: Product) -> None:
                 (50, tip - 3),
             ]
         )
-    canvas.paint(blade, look.main, puff=3.0, roundness=7, angle_deg=35 if product.pattern == "stripe" else 0,
+    canvas.paint(blade, look.main, puff=3.0, roundness=7,
+                 angle_deg=35 if product.pattern == "stripe" else 0,
                  folds=[(line((50, 24), (49.4, 40), (50, 60)), -0.6)])  # fmt: skip
     knot = mirrored([(50, 11), (57.6, 11.6, 0), (54.8, 23, 0), (50, 24)])
     canvas.paint(knot, look.main, puff=2.6, roundness=5, angle_deg=-25, shadow=1.2)

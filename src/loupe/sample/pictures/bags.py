@@ -49,7 +49,8 @@ def draw_tote(canvas: Canvas, product: Product) -> None:
 
 
 def _handle(x: float, y: float, grip: float, rise: float) -> Outline:
-    return line((x - grip, y), (x - grip * 0.97, y - rise * 0.55), (x - grip * 0.55, y - rise * 0.95),
+    return line((x - grip, y), (x - grip * 0.97, y - rise * 0.55), (x - grip * 0.55,
+                                        y - rise * 0.95),
                 (x, y - rise * 1.03), (x + grip * 0.55, y - rise * 0.95),
                 (x + grip * 0.97, y - rise * 0.55), (x + grip, y))  # fmt: skip
 
@@ -201,7 +202,8 @@ def draw_wallet(canvas: Canvas, product: Product) -> None:
     half, top, base = (25.0, 31.0, 72.0) if product.size == "compact" else (42.0, 31.0, 72.0)
     look = look_of(product, scale=0.85, block_at=56)
     canvas.centre(31, 73, 1.15 if product.size == "compact" else 1.02)
-    canvas.paint(box(50 - half + 1.5, top + 3, 50 + half - 0.5, base + 1.6, 4), look.trim.tinted(0.7),
+    canvas.paint(box(50 - half + 1.5, top + 3, 50 + half - 0.5, base + 1.6, 4),
+                 look.trim.tinted(0.7),
                  puff=1, roundness=3)  # fmt: skip
     canvas.paint(box(50 - half, top, 50 + half, base, 4), look.main, puff=2.0, roundness=7)
     canvas.stitch(_inset(50 - half, top, 50 + half, base, 1.7), look.thread)
@@ -230,14 +232,14 @@ def draw_belt(canvas: Canvas, product: Product) -> None:
     canvas.centre(31, 61 + high)
     turn = np.linspace(0, 2 * np.pi, 90)
     ring = np.column_stack([50 + 42 * np.cos(turn), 46 + 15 * np.sin(turn)])
-    back = ring[45:]
+    back, down = ring[45:], np.array([0.0, high])
     inside = look.main.plain().tinted(0.62)
-    canvas.paint(np.concatenate([back, (back + (0, high))[::-1]]), inside, puff=0.6, roundness=4)
+    canvas.paint(np.concatenate([back, (back + down)[::-1]]), inside, puff=0.6, roundness=4)
     front = ring[:45]
-    canvas.paint(np.concatenate([front, (front + (0, high))[::-1]]), look.main, puff=1.6,
+    canvas.paint(np.concatenate([front, (front + down)[::-1]]), look.main, puff=1.6,
                  roundness=4, shadow=0)  # fmt: skip
     for offset in (1.3, high - 1.3):
-        canvas.stitch(front + (0.0, offset), look.thread)
+        canvas.stitch(front + np.array([0.0, offset]), look.thread)
     _belt_buckle(canvas, look, 50, 61 + high / 2, high / 2)
 
 

@@ -26,7 +26,8 @@ def draw_trousers(canvas: Canvas, product: Product) -> None:
     knee_in, knee_out = (54.0, 77.0) if is_wide else (55.0, 71.5)
     back = mirrored([(50, 8.5), (66.6, 7.6, 0), (66, 13, 0), (50, 14)])
     canvas.paint(back, look.lining, puff=0.4, roundness=2)
-    right = smooth([(49.4, 9.6, 0), (66.8, 8, 0), (69, 20), (71.4 if not is_wide else 73, 34), (knee_out, 60),
+    right = smooth([(49.4, 9.6, 0), (66.8, 8, 0), (69, 20), (71.4 if not is_wide else 73, 34),
+                    (knee_out, 60),
                     (hem_out, 94, 0), (hem_in, 95, 0), (knee_in, 62), (50.6, 37, 0)])  # fmt: skip
     for is_left in (True, False):
         leg = flipped(right) if is_left else right
@@ -40,7 +41,8 @@ def draw_trousers(canvas: Canvas, product: Product) -> None:
         else:
             folds += [(line((54, 62), (64, 59), (70, 61)), -0.5), (line((56, 66), (66, 64)), 0.4)]
         placed = [(flipped(p), r) for p, r in folds] if is_left else folds
-        canvas.paint(leg, look.main, puff=3.6, roundness=9, folds=placed, angle_deg=3 if is_left else -3,
+        canvas.paint(leg, look.main, puff=3.6, roundness=9, folds=placed,
+                     angle_deg=3 if is_left else -3,
                      shadow=0.8)  # fmt: skip
     _waist(canvas, look)
     if product.cloth == "denim":
@@ -169,7 +171,8 @@ def draw_dress(canvas: Canvas, product: Product) -> None:
             canvas.paint(
                 sleeve, look.main, puff=2.8, roundness=6, angle_deg=14 if sleeve is right else -14
             )
-    skirt = mirrored([(50, 38), (60.6, 38, 0), (64, 46), (50 + foot - 3, hem - 8), (50 + foot, hem, 0),
+    skirt = mirrored([(50, 38), (60.6, 38, 0), (64, 46), (50 + foot - 3, hem - 8), (50 + foot,
+                                        hem, 0),
                       (50 + foot * 0.5, hem + 2.6), (50, hem + 3.2)])  # fmt: skip
     folds: list[Fold] = []
     for part in (-0.75, -0.45, -0.15, 0.2, 0.5, 0.78):
@@ -210,7 +213,8 @@ def _bodice(has_sleeves: bool) -> Outline:
                 (50, 40),
             ]
         )
-    return mirrored([(50, 20.4), (57, 17), (59.6, 8.6, 0), (63.6, 9.4, 0), (63, 19), (67, 25, 0), (64, 32), (60.8, 39.6, 0),
+    return mirrored([(50, 20.4), (57, 17), (59.6, 8.6, 0), (63.6, 9.4, 0), (63, 19), (67, 25, 0),
+                     (64, 32), (60.8, 39.6, 0),
                      (50, 40)])  # fmt: skip
 
 

@@ -1,78 +1,26 @@
 """The canvas: parts of a product are laid on it one over the other, each lit by its own relief.
 
-A part is an outline filled with a surface. Its mask, blurred, gives a height; the height's slopes meet
+A part is an outline filled with a surface. Its mask, blurred,
+gives a height; the height's slopes meet
 the light. Work happens at twice the picture's size, masks at four times, and is reduced at the end.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from loupe.sample.goods import ACCENT_RGB, COLOURS
 from loupe.sample.pictures.cloth import CLOTHS, Cloth, sample_tile, sheen, weave_height
 from loupe.sample.pictures.pattern import Plane, quilt_height, second_colour_share
 from loupe.sample.pictures.shapes import BOARD, Outline, evenly, rotated, stroke
+from loupe.sample.pictures.surface import Surface, albedo, channels_of, metal_ramp
 
 WORK_SCALE = 2  # working pixels per picture pixel
 MASK_SCALE = 2  # mask pixels per working pixel
-FlatRgb = tuple[float, float, float]
 Fold = tuple[Outline, float]
 """An open path and how far the cloth rises along it (negative: a crease)."""
-
-METAL_RAMPS: dict[str, tuple[tuple[float, int, int, int], ...]] = {
-    "gold": (
-        (0.0, 74, 42, 6), (0.2, 150, 98, 22), (0.36, 232, 180, 70), (0.47, 255, 243, 190),
-        (0.56, 222, 166, 58), (0.72, 128, 80, 16), (0.86, 250, 214, 112), (1.0, 255, 252, 228),
-    ),
-    "silver": (
-        (0.0, 46, 50, 58), (0.2, 112, 118, 128), (0.36, 196, 202, 210), (0.47, 255, 255, 255),
-        (0.56, 184, 190, 200), (0.72, 84, 90, 100), (0.86, 222, 227, 233), (1.0, 255, 255, 255),
-    ),
-    "gunmetal": (
-        (0.0, 20, 21, 25), (0.3, 66, 68, 75), (0.47, 150, 154, 162), (0.6, 60, 62, 68),
-        (0.8, 34, 35, 40), (1.0, 120, 124, 132),
-    ),
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Surface:
-    """What a part is made of: colours in 0..255, a cloth, and a pattern with its scale."""
-
-    rgb: tuple[int, int, int]
-    cloth: str = "cotton"
-    pattern: str = "plain"
-    accent: tuple[int, int, int] = (0, 0, 0)
-    scale: float = 1.0
-    block_at: float = 57.0
-
-    def plain(self, cloth: str | None = None) -> "Surface":
-        """The same colour without the pattern."""
-        return replace(self, pattern="plain", cloth=cloth or self.cloth)
-
-    def tinted(self, factor: float) -> "Surface":
-        """The same surface, darker (below 1) or lighter (above 1)."""
-        return replace(self, rgb=shade_rgb(self.rgb, factor), accent=shade_rgb(self.accent, factor))
-
-
-def shade_rgb(rgb: tuple[int, int, int], factor: float) -> tuple[int, int, int]:
-    """The colour times a factor below 1, or moved towards white by a factor above 1."""
-    if factor <= 1:
-        r, g, b = (round(channel * factor) for channel in rgb)
-    else:
-        r, g, b = (round(channel + (255 - channel) * (factor - 1)) for channel in rgb)
-    return r, g, b
-
-
-def named_surface(
-    colour: str, accent: str, pattern: str, cloth: str, scale: float = 1.0, block_at: float = 57.0
-) -> Surface:
-    """The surface of a product's main cloth."""
-    return Surface(COLOURS[colour], cloth, pattern, ACCENT_RGB[accent], scale, block_at)
 
 
 @dataclass(frozen=True)
@@ -137,7 +85,7 @@ class Canvas:
         self._matrix = self._matrix * zoom
         self._inverse = np.linalg.inv(self._matrix)
 
-    def paint(
+    def paint(  # noqa: PLR0913 (keyword-only, and most parts need one or two)
         self,
         shape: Outline | Sequence[Outline],
         surface: Surface,
@@ -151,7 +99,8 @@ class Canvas:
     ) -> None:
         """Lay a part of cloth on the canvas.
 
-        `puff` is how far its middle rises above its rim and `roundness` how wide the rim is, both in
+        `puff` is how far its middle rises above its rim and `roundness` how wide the rim is,
+        both in
         units of the board; `angle_deg` turns the cloth's grain; `shadow` is the depth of the shadow
         that it throws on what lies below.
         """
@@ -173,7 +122,7 @@ class Canvas:
         share = second_colour_share(
             surface.pattern, u + 0.35 * slope_x, v + 0.35 * slope_y, board_v, surface.block_at
         )
-        colour = _albedo(surface, share)
+        colour = albedo(surface, share)
         fleck = cloth.fleck * (1.0 if surface.pattern == "plain" else 0.6)
         shade, glint = self._lit(cloth, slope_x, slope_y, u, v, fleck)
         if shade_extra is not None:
@@ -190,7 +139,7 @@ class Canvas:
         shadow: float = 0.8,
         holes: Sequence[Outline] = (),
     ) -> None:
-        """Lay a part of polished metal on the canvas: it mirrors a studio of lights and dark walls."""
+        """Lay a part of polished metal on the canvas: it mirrors lamps and dark walls."""
         patch = self._patch(shape, holes)
         if patch is None:
             return
@@ -199,7 +148,7 @@ class Canvas:
         _, _, board_v = self._cloth_grid(patch, 0.0, 1.0)
         facing = (self.light.x * slope_x + self.light.y * slope_y) / length
         place = np.clip(0.44 - 0.5 * facing + 0.0012 * (board_v - 50), 0.0, 1.0)
-        ramp = _metal_ramp(metal)
+        ramp = metal_ramp(metal)
         index = (place * 255).astype(np.uint8)
         self._compose(patch, ramp[:, index], shadow)
 
@@ -218,12 +167,11 @@ class Canvas:
         alpha = patch.alpha * opacity * self.alpha[patch.rows, patch.columns]
         target = self.rgb[:, patch.rows, patch.columns]
         target *= 1.0 - alpha
-        target += alpha * _channels(rgb)
+        target += alpha * channels_of(rgb)
 
     def stitch(self, path: Outline, rgb: tuple[int, int, int], *, dash: float = 1.7,
                width: float = 0.5) -> None:  # fmt: skip
         """A row of stitches along a path, in a shallow groove."""
-
         self.draw_line(path, width * 2.4, (0, 0, 0), 0.22)
         points, angles = evenly(path, dash)
         bar = np.array([(-0.34 * dash, -width / 2), (0.34 * dash, -width / 2),
@@ -235,7 +183,7 @@ class Canvas:
         )
 
     def shade_below(self, shape: Outline, strength: float, softness: float = 2.0) -> None:
-        """Darken the product softly inside a shape: the inside of a collar, a hollow, a cast shadow."""
+        """Darken the product softly inside a shape: a hollow, a tint, a cast shadow."""
         patch = self._patch(shape, (), margin=softness * 2)
         if patch is None:
             return
@@ -378,20 +326,6 @@ class Canvas:
         self.rgb[:, y0:y1, x0:x1] *= 1.0 - 0.42 * cut
 
 
-def _albedo(surface: Surface, share: Plane | None) -> Plane:
-    """(channels, rows, columns), or (channels, 1, 1) where the colour is the same everywhere."""
-    ground = _channels(surface.rgb)
-    if share is None:
-        return ground
-    mixed: Plane = ground + share * (_channels(surface.accent) - ground)
-    return mixed
-
-
-def _channels(rgb: tuple[int, int, int]) -> Plane:
-    channels: Plane = (np.asarray(rgb, np.float32) / np.float32(255)).reshape(3, 1, 1)
-    return channels
-
-
 def _blur(mask: Image.Image, radius_px: float) -> Plane:
     """The mask softened by a Gaussian, 0 to 1, computed small and enlarged smoothly."""
     shrink = max(1, int(radius_px / 2.2))
@@ -404,13 +338,3 @@ def _blur(mask: Image.Image, radius_px: float) -> Plane:
         soft = soft.resize((width, height), Image.Resampling.BICUBIC,
                            box=(0, 0, width / shrink, height / shrink))  # fmt: skip
     return np.asarray(soft) * np.float32(1 / 255)
-
-
-@lru_cache(maxsize=4)
-def _metal_ramp(metal: str) -> Plane:
-    """(channels, 256): what the metal mirrors, from its darkest to its brightest side."""
-    stops = np.array(METAL_RAMPS[metal], dtype=float)
-    places = np.linspace(0, 1, 256)
-    channels = [np.interp(places, stops[:, 0], stops[:, i]) for i in (1, 2, 3)]
-    ramp: Plane = (np.stack(channels) / 255.0).astype(np.float32)
-    return ramp

@@ -1,6 +1,7 @@
 """Cloths: how a surface takes the light, from patent leather to tweed.
 
-Every cloth has a cue large enough for a small picture (sheen, flecks, ribs, cables) and a finer grain
+Every cloth has a cue large enough for a small picture (sheen, flecks, ribs,
+                                        cables) and a finer grain
 that only larger pictures show.
 """
 
@@ -20,9 +21,9 @@ TILE = 256
 class Cloth:
     """How a surface looks.
 
-    `gloss` is the strength and `shine` the sharpness of highlights; `band` the strength of the broad
-    reflections of a lit studio; `relief` scales the height of the weave; `fleck` the strength of light
-    and dark specks; `contrast` how strongly slopes shade.
+    `relief` scales the height of the weave; `gloss` is the strength and `shine` the sharpness of
+    highlights; `band` the strength of the studio's broad reflection; `fleck` that of light and dark
+    specks, `mottle` that of worn patches; `contrast` is how strongly slopes shade.
     """
 
     weave: str = ""

@@ -44,7 +44,7 @@ STANDING = frozenset(
 
 
 def draw_picture(product: Product, image_size_px: int, rng: np.random.Generator) -> Image.Image:
-    """The product's picture, square and RGB: what it looks like is its attributes', the rest `rng`'s."""
+    """The product's picture, square and RGB; pose, light and backdrop are drawn from `rng`."""
     scene = draw_scene(rng, is_standing=product.kind in STANDING)
     canvas = Canvas(image_size_px, scene.pose, scene.light)
     DRAWINGS[product.kind](canvas, product)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from loupe.sample.catalogue import Product
-from loupe.sample.pictures.canvas import Canvas, Surface
+from loupe.sample.pictures.canvas import Canvas
 from loupe.sample.pictures.look import look_of
 from loupe.sample.pictures.shapes import (
     Outline,
@@ -14,10 +14,11 @@ from loupe.sample.pictures.shapes import (
     smooth,
     stroke,
 )
+from loupe.sample.pictures.surface import Surface
 
 
 def draw_sunglasses(canvas: Canvas, product: Product) -> None:
-    """Sunglasses from the front, round, square or cat-eye, with metal temples; frames slim or wide."""
+    """Sunglasses from the front: three shapes of lens, metal temples, slim or wide frames."""
     look = look_of(product)
     canvas.centre(14, 66, 0.93)
     rim = 2.4 if product.size == "slim" else 5.4
@@ -58,7 +59,8 @@ def draw_watch(canvas: Canvas, product: Product) -> None:
     half = 13.0 if is_large else 8.5
     look = look_of(product, scale=0.75)
     canvas.centre(3, 97, 0.96)
-    upper = smooth([(50 - half, 50, 0), (50 - half * 0.8, 10), (50 - half * 0.72, 3, 0), (50 + half * 0.72, 3, 0),
+    upper = smooth([(50 - half, 50, 0), (50 - half * 0.8, 10), (50 - half * 0.72, 3, 0),
+                    (50 + half * 0.72, 3, 0),
                     (50 + half * 0.8, 10), (50 + half, 50, 0)])  # fmt: skip
     lower = upper * (1, -1) + (0, 100)
     for band in (upper, lower):

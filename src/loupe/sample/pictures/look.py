@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from loupe.sample.catalogue import Product
 from loupe.sample.goods import COLOURS
-from loupe.sample.pictures.canvas import Surface, named_surface
+from loupe.sample.pictures.surface import Surface, named_surface
 
 TAN = (164, 104, 58)
 CREAM_THREAD = (244, 234, 210)
@@ -48,7 +48,7 @@ class Look:
 
 
 def look_of(product: Product, scale: float = 1.0, block_at: float = 57.0) -> Look:
-    """The look of a product; `scale` enlarges its pattern, `block_at` is where a colour block begins."""
+    """The look of a product; `scale` enlarges its pattern, at `block_at` a colour block begins."""
     main = named_surface(
         product.colour, product.accent, product.pattern, product.cloth, scale, block_at
     )

@@ -1,4 +1,4 @@
-"""Patterns: where the second colour lies on a cloth, at scales that a 112-pixel picture still shows."""
+"""Patterns: where the second colour lies on a cloth, at scales that 112 pixels still show."""
 
 from collections.abc import Callable
 from typing import Any
@@ -96,7 +96,8 @@ def second_colour_share(
 ) -> Plane | None:
     """How much of the second colour each place has, 0 to 1; None where the pattern has only one.
 
-    `u` and `v` run along the cloth, `board_v` down the product: a colour block ignores the cloth's turn.
+    `u` and `v` run along the cloth,
+    `board_v` down the product: a colour block ignores the cloth's turn.
     """
     if name == "block":
         return _step(board_v - block_at + 0 * u)

@@ -1,6 +1,7 @@
-"""Outlines: smooth curves, mirrored halves, strokes with thickness, ellipses, all on a 100 x 100 board.
+"""Outlines: smooth curves, mirrored halves, strokes with thickness, on a 100 x 100 board.
 
-A knot is `(x, y)`; a third member marks a corner. x grows to the right, y downwards; the middle of the
+A knot is `(x, y)`; a third member marks a corner. x grows to the right,
+y downwards; the middle of the
 board is (50, 50).
 """
 
@@ -73,7 +74,7 @@ def ellipse(x: float, y: float, rx: float, ry: float, angle_deg: float = 0.0) ->
     """An ellipse about a centre."""
     turn = np.linspace(0, 2 * np.pi, 48, endpoint=False)
     points = np.column_stack([rx * np.cos(turn), ry * np.sin(turn)])
-    return rotated(points, angle_deg) + (x, y)
+    return rotated(points, angle_deg) + np.array([x, y])
 
 
 def box(left: float, top: float, right: float, bottom: float, radius: float = 0.0) -> Outline:

@@ -1,9 +1,10 @@
 """Shoes, seen from the side: sneakers, boots, pumps."""
 
 from loupe.sample.catalogue import Product
-from loupe.sample.pictures.canvas import Canvas, Surface
+from loupe.sample.pictures.canvas import Canvas
 from loupe.sample.pictures.look import CREAM_THREAD, Look, look_of
 from loupe.sample.pictures.shapes import box, ellipse, line, smooth, stroke
+from loupe.sample.pictures.surface import Surface
 
 WHITE_RUBBER = Surface((244, 242, 236), "rubber")
 GUM_RUBBER = Surface((190, 126, 70), "rubber")
@@ -19,7 +20,8 @@ def draw_sneakers(canvas: Canvas, product: Product) -> None:
     collar = 42.0 - rise + y
     canvas.centre(collar - 10, 84 + y, 1.06)
     upper = smooth([
-        (10, 60 + y), (12 if is_high else 10.5, collar + 4), (14.5, collar + 0.4), (24, collar + 2.6),
+        (10, 60 + y), (12 if is_high else 10.5, collar + 4), (14.5, collar + 0.4), (24,
+                                        collar + 2.6),
         (33, collar + 0.5), (40, collar - 5, 0), (46, collar + 2, 0), (60, 52 + y), (74, 58.5 + y),
         (87, 62 + y), (93, 68.5 + y), (92, 76 + y, 0), (9, 76 + y, 0),
     ])  # fmt: skip
@@ -42,7 +44,8 @@ def draw_sneakers(canvas: Canvas, product: Product) -> None:
 
 def _sneaker_panels(canvas: Canvas, look: Look, collar: float, y: float) -> None:
     if look.main.cloth == "canvas":
-        toe = smooth([(79, 61 + y), (87, 62 + y), (93.4, 68.5 + y), (92.6, 76 + y, 0), (77, 76 + y, 0),
+        toe = smooth([(79, 61 + y), (87, 62 + y), (93.4, 68.5 + y), (92.6, 76 + y, 0), (77,
+                                        76 + y, 0),
                       (75.5, 68 + y)])  # fmt: skip
         canvas.paint(toe, WHITE_RUBBER, puff=2.4, roundness=6)
         heel = smooth(
@@ -62,7 +65,8 @@ def _sneaker_panels(canvas: Canvas, look: Look, collar: float, y: float) -> None
         )
         canvas.paint(heel, look.main.plain().tinted(0.78), puff=1.6, roundness=5)
         canvas.stitch(line((66, 75 + y), (69, 66 + y), (80, 61.5 + y)), look.thread)
-    eyestay = smooth([(40, collar - 5, 0), (46, collar + 2, 0), (60, 52 + y), (70, 57 + y), (67, 63 + y),
+    eyestay = smooth([(40, collar - 5, 0), (46, collar + 2, 0), (60, 52 + y), (70, 57 + y), (67,
+                                        63 + y),
                       (52, 59 + y), (41, collar + 8), (36.5, collar + 1)])  # fmt: skip
     canvas.paint(eyestay, look.main.plain().tinted(0.9), puff=1.0, roundness=3, shadow=0.7)
     canvas.stitch(
@@ -71,7 +75,8 @@ def _sneaker_panels(canvas: Canvas, look: Look, collar: float, y: float) -> None
 
 
 def _sneaker_sole(canvas: Canvas, look: Look, y: float) -> None:
-    sole = smooth([(7.5, 72.5 + y, 0), (30, 74 + y), (60, 74 + y), (82, 73.5 + y), (94.5, 71.5 + y, 0),
+    sole = smooth([(7.5, 72.5 + y, 0), (30, 74 + y), (60, 74 + y), (82, 73.5 + y), (94.5,
+                                        71.5 + y, 0),
                    (96, 77 + y), (92, 82.5 + y), (80, 83.6 + y), (20, 83.6 + y), (8.5, 82.5 + y),
                    (6.6, 78 + y)])  # fmt: skip
     surface = GUM_RUBBER if look.main.cloth == "canvas" else WHITE_RUBBER
@@ -102,12 +107,15 @@ def draw_boots(canvas: Canvas, product: Product) -> None:
     canvas.paint(mouth, look.lining, puff=0)
     shaft = smooth([
         (21.5 - spread, top, 0), (36, top + 3), (51.5 + spread, top, 0), (50, (top + 60) / 2 - 4),
-        (49.4, 60 - lift * 0.4), (60, 68 - lift * 0.1), (76, 73.5), (88, 79), (91, 86), (90, 88.5, 0),
-        (62, 88.5), (46, 88.5 - lift), (20.5, 88.5 - lift, 0), (18.5, 78 - lift), (23.4, 65 - lift * 0.5),
+        (49.4, 60 - lift * 0.4), (60, 68 - lift * 0.1), (76, 73.5), (88, 79), (91, 86), (90,
+                                        88.5, 0),
+        (62, 88.5), (46, 88.5 - lift), (20.5, 88.5 - lift, 0), (18.5, 78 - lift), (23.4,
+                                        65 - lift * 0.5),
         (22.6, (top + 60) / 2),
     ])  # fmt: skip
     folds = [(line((24, 66), (34, 70), (48, 64)), -0.9), (line((24, 61), (36, 64), (49, 58)), 0.7),
-             (line((58, 72), (62, 78), (66, 80)), -0.6), (line((28, top + 10), (29, 56)), 0.7)]  # fmt: skip
+             (line((58, 72), (62, 78), (66, 80)), -0.6), (line((28, top + 10), (29, 56)),
+                                        0.7)]  # fmt: skip
     canvas.paint(shaft, look.main, puff=5.0, roundness=11, folds=folds)
     _boot_details(canvas, look, top, lift)
     _boot_sole(canvas, sole, lift)
@@ -118,7 +126,8 @@ def _boot_details(canvas: Canvas, look: Look, top: float, lift: float) -> None:
         gusset = smooth([(31, top + 4, 0), (44, top + 4, 0), (43, 56), (38, 62), (33, 56)])
         canvas.paint(gusset, Surface((46, 42, 44), "rib"), puff=0.6, roundness=3, shadow=0.5)
     else:
-        band = smooth([(21, top + 6, 0), (36, top + 9), (51.8, top + 6, 0), (51.6, top + 11, 0), (36, top + 14),
+        band = smooth([(21, top + 6, 0), (36, top + 9), (51.8, top + 6, 0), (51.6, top + 11, 0),
+                       (36, top + 14),
                        (21, top + 11, 0)])  # fmt: skip
         canvas.paint(band, look.trim, puff=0.8, roundness=2, shadow=0.7)
     canvas.stitch(line((21.5, 84 - lift), (30, 76 - lift * 0.6), (33, 66)), look.thread)
@@ -129,12 +138,14 @@ def _boot_sole(canvas: Canvas, rubber: Surface, lift: float) -> None:
     if lift:
         heel = smooth([(20.3, 88 - lift, 0), (44, 88 - lift, 0), (40.5, 94.5, 0), (23, 94.5, 0)])
         canvas.paint(heel, rubber, puff=1.4, roundness=3)
-        welt = smooth([(19.8, 87.4 - lift, 0), (46, 87.4 - lift), (62, 88.2), (91.5, 87.6, 0), (92, 91), (88, 94),
+        welt = smooth([(19.8, 87.4 - lift, 0), (46, 87.4 - lift), (62, 88.2), (91.5, 87.6, 0),
+                       (92, 91), (88, 94),
                        (66, 94), (54, 92), (45, 90.4 - lift), (19.8, 90 - lift, 0)])  # fmt: skip
     else:
         heel = box(20, 89, 42, 94.5, 1)
         canvas.paint(heel, rubber, puff=1.2, roundness=3)
-        welt = smooth([(19, 87.4, 0), (55, 87.8), (91.5, 87.4, 0), (92.4, 90.5), (89, 93.5), (60, 93.5),
+        welt = smooth([(19, 87.4, 0), (55, 87.8), (91.5, 87.4, 0), (92.4, 90.5), (89, 93.5), (60,
+                                        93.5),
                        (48, 91.4), (19, 91.4, 0)])  # fmt: skip
     canvas.paint(welt, rubber, puff=1.0, roundness=2.5)
     canvas.stitch(line((50, 89.2), (70, 89.2), (90, 88.6)), CREAM_THREAD)
@@ -159,11 +170,15 @@ def draw_pumps(canvas: Canvas, product: Product) -> None:
     )
     canvas.paint(inner, Surface((222, 190, 160), "leather"), puff=0.6, roundness=3)
     body = smooth([
-        (8.5, heel_y - 10), (12.5, heel_y - 12.5), (15, heel_y - 8), (24, heel_y + 1.5), (40, (heel_y + 66) / 2 + 2),
-        (54, 66.5), (64, 67.5), (70, 63), (82, 67.5), (92, 74), (94.5, 78.5), (91, 80.5, 0), (66, 80.5),
-        (50, 79 - lift * 0.12), (34, 77 - lift * 0.46), (22, heel_y + 12.5), (9.5, heel_y + 12, 0), (8, heel_y),
+        (8.5, heel_y - 10), (12.5, heel_y - 12.5), (15, heel_y - 8), (24, heel_y + 1.5), (40,
+                                        (heel_y + 66) / 2 + 2),
+        (54, 66.5), (64, 67.5), (70, 63), (82, 67.5), (92, 74), (94.5, 78.5), (91, 80.5, 0), (66,
+                                        80.5),
+        (50, 79 - lift * 0.12), (34, 77 - lift * 0.46), (22, heel_y + 12.5), (9.5, heel_y + 12,
+                                        0), (8, heel_y),
     ])  # fmt: skip
-    stem = [(8.6, heel_y + 8, 0), (26, heel_y + 12, 0), (20, heel_y + 17), (16.6, 70), (15.6, 83.5, 0), (10.6, 83.5, 0),
+    stem = [(8.6, heel_y + 8, 0), (26, heel_y + 12, 0), (20, heel_y + 17), (16.6, 70), (15.6,
+                                        83.5, 0), (10.6, 83.5, 0),
             (10.6, 70), (9.4, heel_y + 18)]  # fmt: skip
     if not is_high:
         stem = [
@@ -176,7 +191,8 @@ def draw_pumps(canvas: Canvas, product: Product) -> None:
         ]
     canvas.paint(smooth(stem), look.main.plain().tinted(0.85), puff=1.8, roundness=3)
     canvas.paint(body, look.main, puff=4.0, roundness=9, angle_deg=8)
-    sole = stroke(line((9.6, heel_y + 12), (22, heel_y + 13), (34, 78 - lift * 0.46), (50, 80 - lift * 0.12), (66, 81.6),
+    sole = stroke(line((9.6, heel_y + 12), (22, heel_y + 13), (34, 78 - lift * 0.46), (50,
+                                        80 - lift * 0.12), (66, 81.6),
                        (80, 82), (92, 80.6)), 2.2)  # fmt: skip
     canvas.paint(sole, Surface((48, 40, 38), "rubber"), puff=0.5, roundness=1.4, shadow=0)
     if product.detail == "bow":
@@ -186,7 +202,8 @@ def draw_pumps(canvas: Canvas, product: Product) -> None:
 def _bow(canvas: Canvas, look: Look, x: float, y: float) -> None:
     ribbon = look.main.plain().tinted(0.9)
     for side in (-1, 1):
-        loop = smooth([(x, y), (x + side * 6, y - 7), (x + side * 12, y - 6.5), (x + side * 12.5, y + 3),
+        loop = smooth([(x, y), (x + side * 6, y - 7), (x + side * 12, y - 6.5), (x + side * 12.5,
+                                        y + 3),
                        (x + side * 6, y + 4)])  # fmt: skip
         canvas.paint(
             loop, ribbon, puff=2.2, roundness=4, folds=[(line((x, y), (x + side * 9, y - 1)), -0.8)]

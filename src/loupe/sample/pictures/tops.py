@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from loupe.sample.catalogue import Product
-from loupe.sample.pictures.canvas import Canvas, Fold, Surface
+from loupe.sample.pictures.canvas import Canvas, Fold
 from loupe.sample.pictures.look import Look, look_of
 from loupe.sample.pictures.shapes import (
     Outline,
@@ -15,6 +15,7 @@ from loupe.sample.pictures.shapes import (
     smooth,
     stroke,
 )
+from loupe.sample.pictures.surface import Surface
 
 Put = Callable[[Outline], Outline]
 
@@ -28,7 +29,8 @@ def draw_t_shirt(canvas: Canvas, product: Product) -> None:
     for sleeve in _sleeves(product.detail, hem, flare=1.0):
         canvas.paint(sleeve, look.main, puff=3.0, roundness=7, angle_deg=_arm_angle(sleeve),
                      folds=_sleeve_folds(sleeve))  # fmt: skip
-    body = mirrored([(50, 21), (55.5, 19.6), (61, 13, 0), (73, 17.5, 0), (72.2, 34), (71, 58), (72, hem, 0),
+    body = mirrored([(50, 21), (55.5, 19.6), (61, 13, 0), (73, 17.5, 0), (72.2, 34), (71, 58),
+                     (72, hem, 0),
                      (60, hem + 0.8), (50, hem + 1)])  # fmt: skip
     canvas.paint(body, look.main, puff=3.4, roundness=10, folds=_body_folds(hem), shadow=0.8)
     collar = stroke(line((38.6, 12.7), (41.5, 18.2), (50, 22), (58.5, 18.2), (61.4, 12.7)), 3.0)
@@ -38,7 +40,8 @@ def draw_t_shirt(canvas: Canvas, product: Product) -> None:
 
 def _back_neck(canvas: Canvas, look: Look, top: float, depth: float) -> None:
     """The inside of the back collar, seen through the neck."""
-    back = smooth([(38.4, top - 0.6, 0), (50, top + 1.2), (61.6, top - 0.6, 0), (57, top + 7 + depth), (50, top + 9 + depth),
+    back = smooth([(38.4, top - 0.6, 0), (50, top + 1.2), (61.6, top - 0.6, 0), (57,
+                                        top + 7 + depth), (50, top + 9 + depth),
                    (43, top + 7 + depth)])  # fmt: skip
     canvas.paint(back, look.lining, puff=0.5, roundness=3)
 
@@ -49,7 +52,8 @@ def _sleeves(detail: str, hem: float, flare: float) -> tuple[Outline, Outline]:
             [(69, 15.4, 0), (74, 18), (84, 28), (91, 40, 0), (78.5, 47, 0), (72, 38, 0), (68, 28)]
         )
     else:
-        right = smooth([(69, 15.4, 0), (75, 18.4), (82.5, 32), (89, 56), (93, 78, 0), (83.5, 81, 0), (77.6, 62),
+        right = smooth([(69, 15.4, 0), (75, 18.4), (82.5, 32), (89, 56), (93, 78, 0), (83.5, 81,
+                                        0), (77.6, 62),
                         (72, 42, 0), (68, 28)])  # fmt: skip
     del hem, flare
     return right, flipped(right)
@@ -89,7 +93,8 @@ def draw_shirt(canvas: Canvas, product: Product) -> None:
     if product.detail == "long sleeve":
         for cuff in _cuffs():
             canvas.paint(cuff, look.main.plain().tinted(0.94), puff=1.0, roundness=3)
-    body = mirrored([(50, 25, 0), (61, 13, 0), (73, 17.5, 0), (72.2, 34), (71, 58), (72.5, hem - 7), (66, hem - 1),
+    body = mirrored([(50, 25, 0), (61, 13, 0), (73, 17.5, 0), (72.2, 34), (71, 58), (72.5,
+                                        hem - 7), (66, hem - 1),
                      (58, hem + 2.4), (50, hem + 3)])  # fmt: skip
     canvas.paint(body, look.main, puff=3.4, roundness=10, folds=_body_folds(hem), shadow=0.8)
     placket = smooth([(47, 24, 0), (53, 24, 0), (53, hem + 2.6, 0), (47, hem + 2.6, 0)])
@@ -135,7 +140,8 @@ def draw_sweater(canvas: Canvas, product: Product) -> None:
         canvas.paint(
             cuff, rib, puff=1.4, roundness=3, angle_deg=-14 if cuff[:, 0].mean() > 50 else 14
         )
-    body = mirrored([(50, 21), (56, 19.4), (61.5, 12.6, 0), (73, 16.8, 0), (73, 34), (73, 60), (73.4, hem - 5),
+    body = mirrored([(50, 21), (56, 19.4), (61.5, 12.6, 0), (73, 16.8, 0), (73, 34), (73, 60),
+                     (73.4, hem - 5),
                      (71.6, hem, 0), (50, hem + 0.6)])  # fmt: skip
     canvas.paint(body, look.main, puff=4.0, roundness=10, folds=_body_folds(hem), shadow=0.9)
     waist = mirrored([(50, hem - 3), (72.4, hem - 3.4, 0), (71, hem + 4.6, 0), (50, hem + 5.2)])
@@ -165,17 +171,21 @@ def draw_coat(canvas: Canvas, product: Product) -> None:
 
     canvas.centre(7, 90 if is_long else 81, 1.07 if is_long else 1.12)
     _back_neck_at(canvas, look, put)
-    right = smooth([(66, 14.4, 0), (73.5, 18), (80.5, 32), (86, 52), (89, 70, 0), (78.6, 73, 0), (74, 56),
+    right = smooth([(66, 14.4, 0), (73.5, 18), (80.5, 32), (86, 52), (89, 70, 0), (78.6, 73, 0),
+                    (74, 56),
                     (69, 42, 0), (65, 28)])  # fmt: skip
     for sleeve in (right, flipped(right)):
-        canvas.paint(put(sleeve), look.main, puff=3.4, roundness=7, angle_deg=_arm_angle(sleeve) * 0.6,
+        canvas.paint(put(sleeve), look.main, puff=3.4, roundness=7,
+                     angle_deg=_arm_angle(sleeve) * 0.6,
                      folds=[(put(path), rise) for path, rise in _sleeve_folds(sleeve)])  # fmt: skip
         strap = smooth([(88, 61, 0), (88.6, 65.5, 0), (77.2, 68.6, 0), (76, 64, 0)])
         strap = flipped(strap) if sleeve is not right else strap
         canvas.paint(put(strap), look.main.plain().tinted(0.9), puff=0.8, roundness=2)
-    body = mirrored([(50, 28, 0), (60.5, 11.5, 0), (71, 16, 0), (69.8, 32), (66.6, 47), (69, 62), (73 if is_long else 71.4, hem, 0),
+    body = mirrored([(50, 28, 0), (60.5, 11.5, 0), (71, 16, 0), (69.8, 32), (66.6, 47), (69, 62),
+                     (73 if is_long else 71.4, hem, 0),
                      (60, hem + 1), (50, hem + 1)])  # fmt: skip
-    folds = [(line((58, 54), (61, 70), (63, hem - 3)), 0.7), (line((41, 54), (37, 72), (35, hem - 3)), 0.7),
+    folds = [(line((58, 54), (61, 70), (63, hem - 3)), 0.7), (line((41, 54), (37, 72), (35,
+                                        hem - 3)), 0.7),
              (line((47, 54), (45, 74), (46, hem - 3)), -0.5), (line((67, 34), (61, 42)), -0.4),
              (line((33, 34), (39, 42)), -0.4)]  # fmt: skip
     canvas.paint(
@@ -205,7 +215,8 @@ def _coat_front(canvas: Canvas, look: Look, put: Put, hem: float) -> None:
             canvas.paint_metal(centre, look.product.metal, puff=1.2, roundness=1.5, shadow=0.6)
     for side in (False, True):
         pocket = smooth([(61, 57, 0), (64, 56.4, 0), (66.4, 66.4, 0), (63.2, 67, 0)])
-        lapel = smooth([(51.4, 31, 0), (56.5, 21), (60, 15.4, 0), (66.4, 21.4, 0), (63.4, 24.2, 0), (66, 27, 0),
+        lapel = smooth([(51.4, 31, 0), (56.5, 21), (60, 15.4, 0), (66.4, 21.4, 0), (63.4, 24.2,
+                                        0), (66, 27, 0),
                         (53, 38.4, 0)])  # fmt: skip
         collar = smooth(
             [
