@@ -1,4 +1,4 @@
-"""The price law: what a product costs, and the best error that a reader of its picture can reach."""
+"""The price law: what a product costs, and the best error that a reader can reach."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

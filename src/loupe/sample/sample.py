@@ -2,12 +2,9 @@
 
 import json
 import logging
-import os
 import platform
 import shutil
-import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,26 +14,23 @@ import numpy as np
 import PIL
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tqdm import tqdm
 
 from loupe.errors import SampleError
-from loupe.options import SampleOptions
+from loupe.options import SampleOptions, save_options
 from loupe.sample.catalogue import Product, draw_products
 from loupe.sample.contact_sheet import draw_contact_sheet
 from loupe.sample.house import House
-from loupe.sample.houses import HOUSES, find_house
+from loupe.sample.houses import find_house
 from loupe.sample.law import price_error, simulated_best_error
-from loupe.sample.pictures import draw_picture, picture_rng
-from loupe.sample.table import image_path, to_table
+from loupe.sample.table import to_table
+from loupe.sample.write_pictures import JPEG_QUALITY, write_pictures
 
 logger = logging.getLogger(__name__)
 
 TABLE_FILE = "products.parquet"
 STATEMENT_FILE = "sample.json"
 SHEET_FILE = "contact_sheet.jpg"
-JPEG_QUALITY = 92
 SIMULATED_PRODUCTS = 500
-PICTURES_PER_TASK = 8
 MIN_IMAGE_SIZE_PX, MAX_IMAGE_SIZE_PX = 32, 2048
 HD_ONLY = (
     "leather grain and canvas weave, finer than the cloth's sheen and seams",
@@ -51,18 +45,32 @@ HD_ONLY = (
 class Sample:
     """What `make_sample` wrote."""
 
-    folder: Path
-    rows: int
-    families: int
-    best_median_ape: float
-    """The irreducible median error of the price, as a share, on these rows."""
+    output: Path
+    statement: dict[str, Any]
+    """What stands in sample.json."""
+
+    def summary(self) -> str:
+        """Tell a person what was invented, and what to run next."""
+        counts, best = self.statement["counts"], self.statement["best_possible"]
+        return (
+            f"{self.statement['house'].capitalize()} sells {counts['rows']:,} products of "
+            f"{counts['families']:,} families in {len(counts['categories'])} categories\n"
+            f"No reader of the pictures can price them closer than a median error of "
+            f"{best['full_price_median_ape']:.1%}\n"
+            f"Wrote {counts['rows']:,} pictures and their table to {self.output}. "
+            f"Next: `loupe build --source {self.output} --output data`"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the same as plain data."""
+        return {"output": str(self.output), **self.statement}
 
 
 def make_sample(options: SampleOptions) -> Sample:
     """Draw a catalogue and its pictures into the options' output folder.
 
-    Pictures are written first and the table last; the folder appears under its name only when it is
-    complete, so an interrupted run leaves nothing that a second one would trust.
+    Everything is written under another name beside it; the folder takes its own name only when it
+    is complete, so an interrupted run leaves nothing that a second one would trust.
 
     Raises:
         SampleError: the house is unknown, a number is out of range, or the folder is not ours to
@@ -74,14 +82,14 @@ def make_sample(options: SampleOptions) -> Sample:
     _check_output(output, overwrite=options.overwrite)
     products = draw_products(house.name, options.rows, options.seed)
     statement = describe_sample(house, products, options.seed, options.image_size_px)
-    with _finished_folder(output) as folder:
-        _write_pictures(products, folder, options)
+    with _finished_folder(output.absolute()) as folder:
+        write_pictures(products, folder, options.image_size_px, options.seed, options.workers)
         draw_contact_sheet(products, folder).save(folder / SHEET_FILE, quality=JPEG_QUALITY)
-        (folder / STATEMENT_FILE).write_text(json.dumps(statement, indent=2) + "\n")
+        save_options(options, folder)
         pq.write_table(to_table(products, options.seed), folder / TABLE_FILE)
-    best = statement["best_possible"]["full_price_median_ape"]
-    families = statement["counts"]["families"]
-    return Sample(output, len(products), families, best)
+        text = json.dumps(statement, indent=2, ensure_ascii=False)
+        (folder / STATEMENT_FILE).write_text(text + "\n", "utf-8")
+    return Sample(output, statement)
 
 
 def describe_sample(
@@ -195,29 +203,3 @@ def _finished_folder(output: Path) -> Iterator[Path]:
 def _remove(folder: Path) -> None:
     if folder.exists():
         shutil.rmtree(folder)
-
-
-def _write_pictures(products: Sequence[Product], folder: Path, options: SampleOptions) -> None:
-    workers = options.workers or os.cpu_count() or 1
-    jobs = [(product, folder, options.image_size_px, options.seed) for product in products]
-    progress = tqdm(
-        total=len(jobs), desc="Drawing", unit="picture", disable=not sys.stderr.isatty()
-    )
-    with progress:
-        if workers == 1:
-            for job in jobs:
-                _write_picture(job)
-                progress.update()
-            return
-        with ProcessPoolExecutor(min(workers, len(jobs))) as pool:
-            for _ in pool.map(_write_picture, jobs, chunksize=PICTURES_PER_TASK):
-                progress.update()
-
-
-def _write_picture(job: tuple[Product, Path, int, int]) -> None:
-    product, folder, image_size_px, seed = job
-    picture = draw_picture(product, image_size_px, picture_rng(product, seed))
-    picture.save(folder / image_path(product), quality=JPEG_QUALITY, subsampling=0)
-
-
-__all__ = ["HOUSES", "Sample", "describe_sample", "make_sample"]

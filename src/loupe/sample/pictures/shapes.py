@@ -74,7 +74,8 @@ def ellipse(x: float, y: float, rx: float, ry: float, angle_deg: float = 0.0) ->
     """An ellipse about a centre."""
     turn = np.linspace(0, 2 * np.pi, 48, endpoint=False)
     points = np.column_stack([rx * np.cos(turn), ry * np.sin(turn)])
-    return rotated(points, angle_deg) + np.array([x, y])
+    placed: Outline = rotated(points, angle_deg) + np.array([x, y])
+    return placed
 
 
 def box(left: float, top: float, right: float, bottom: float, radius: float = 0.0) -> Outline:

@@ -1,0 +1,62 @@
+"""Draw many products to a folder, in this process or in several."""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+from tqdm import tqdm
+
+from loupe.sample.catalogue import Product
+from loupe.sample.pictures import draw_picture, picture_rng
+from loupe.sample.table import image_path
+
+JPEG_QUALITY = 92
+PRODUCTS_PER_TASK = 16
+
+
+def write_pictures(
+    products: Sequence[Product], folder: Path, image_size_px: int, seed: int, workers: int
+) -> None:
+    """Draw each product into the folder's `images/`; 0 workers means one per core.
+
+    The bytes do not depend on the number of workers: every picture has its own generator.
+    """
+    batches = [
+        products[start : start + PRODUCTS_PER_TASK]
+        for start in range(0, len(products), PRODUCTS_PER_TASK)
+    ]
+    write = partial(_write_batch, folder=folder, image_size_px=image_size_px, seed=seed)
+    count = min(workers or os.cpu_count() or 1, len(batches))
+    done = map(write, batches) if count == 1 else _in_processes(write, batches, count)
+    with tqdm(
+        total=len(products), desc="Drawing", unit=" pictures", disable=not sys.stderr.isatty()
+    ) as progress:
+        for written in done:
+            progress.update(written)
+
+
+def _in_processes(
+    write: "partial[int]", batches: Sequence[Sequence[Product]], workers: int
+) -> Iterator[int]:
+    # Spawned, not forked: the caller may hold threads (torch's, OpenBLAS') that a fork would break.
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_leave_ctrl_c_to_parent)
+    try:
+        yield from pool.map(write, batches)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _leave_ctrl_c_to_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _write_batch(products: Sequence[Product], folder: Path, image_size_px: int, seed: int) -> int:
+    for product in products:
+        picture = draw_picture(product, image_size_px, picture_rng(product, seed))
+        picture.save(folder / image_path(product), quality=JPEG_QUALITY, subsampling=0)
+    return len(products)
