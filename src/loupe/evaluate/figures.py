@@ -84,4 +84,4 @@ def show_number(value: float) -> str:
     >>> [show_number(value) for value in (0.1234, 12.5, 1290.0, 1234567.8)]
     ['0.123', '12.5', '1,290', '1,234,568']
     """
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"

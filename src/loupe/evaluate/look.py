@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Looker", "Seen"]
 
 PIXEL_SIDES = (16, 32)
-THUMBNAIL_PX = 96
+THUMBNAIL_PX = 128
 THUMBNAIL_QUALITY = 80
 
 

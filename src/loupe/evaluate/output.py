@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 from loupe.errors import EvaluateError
 from loupe.evaluate.evaluation import Evaluation
-from loupe.evaluate.scores import row_scores
+from loupe.evaluate.scores import bounded_number, row_scores
 from loupe.task import Answer, Task
 
 __all__ = ["REPORT", "SCORES", "staged_folder", "write_predictions"]
@@ -28,9 +27,12 @@ def staged_folder(output: Path, *, overwrite: bool) -> Iterator[Path]:
     Raises:
         EvaluateError: `output` is a file, or holds something that may not be replaced.
     """
+    output = output.resolve()
     check_output(output, overwrite=overwrite)
     output.parent.mkdir(parents=True, exist_ok=True)
-    staged = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
+    staged = output.with_name(f".{output.name}.loupe-evaluate")
+    shutil.rmtree(staged, ignore_errors=True)  # what a killed run left
+    staged.mkdir()
     try:
         yield staged
         output.mkdir(exist_ok=True)
@@ -89,10 +91,15 @@ def _values(task: Task, prefix: str, rows: Sequence[Mapping[str, Any]]) -> dict[
     """Give a typed column per field, null where a row says nothing."""
     import pyarrow as pa
 
-    types = {"text": "string", "choice": "string", "integer": "int64"}
     return {
-        f"{prefix}{field}": pa.array(
-            [row.get(field) for row in rows], types.get(kind.type, "float64")
-        )
+        f"{prefix}{field}": _typed(pa, kind.type, [row.get(field) for row in rows])
         for field, kind in task.fields.items()
     }
+
+
+def _typed(pa: Any, kind: str, values: list[Any]) -> Any:
+    if kind in {"text", "choice"}:
+        return pa.array(values, "string")
+    if kind == "integer" and all(value is None or -(2**63) <= value < 2**63 for value in values):
+        return pa.array(values, "int64")
+    return pa.array([None if v is None else bounded_number(v) for v in values], "float64")

@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING, Any
 from loupe.errors import EvaluateError
 from loupe.evaluate.evaluation import Evaluation
 from loupe.evaluate.look import Looker, Seen
+from loupe.evaluate.material import Material, read_material
 from loupe.evaluate.output import PREDICTIONS, REPORT, SCORES, staged_folder, write_predictions
 from loupe.evaluate.report import MAX_TABLE_ROWS, render_report
 from loupe.evaluate.result import EvaluateResult
-from loupe.evaluate.rows import Rows, best_answers, read_rows, read_words
 from loupe.evaluate.slices import measure_slices
-from loupe.evaluate.systems import Measures, System, baseline_ladder
+from loupe.evaluate.systems import Measured, Measures, System, baseline_ladder
 from loupe.evaluate.twins import blind_answers, shuffled_rows
 from loupe.evaluate.verdict import picture_gains
-from loupe.evaluate.words import Words
 from loupe.options import EvaluateOptions, save_options
 from loupe.task import Answer, Task
 
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate", "evaluate_model"]
 
-MAX_BASELINE_ROWS = 5000  # training rows whose pictures the nearest neighbours look at
 USUAL_ANSWER_TOKENS = 96
 ANSWER_MARGIN = 1.25  # longest training answer, and a quarter more
 
@@ -70,64 +68,6 @@ def evaluate(
         (folder / SCORES).write_text(text + "\n", "utf-8")
         (folder / REPORT).write_text(render_report(evaluation), "utf-8")
     return EvaluateResult(options.output, scores)
-
-
-@dataclass(frozen=True)
-class Material:
-    """What is known before the model is loaded."""
-
-    task: Task
-    fingerprint: str | None
-    rows: Rows
-    train: Rows
-    words: tuple[Words, ...]
-    best: list[Answer] | None
-    notes: tuple[str, ...]
-
-
-def read_material(dataset: Dataset, options: EvaluateOptions) -> Material:
-    """Read the rows and check every option that speaks of them.
-
-    Raises:
-        EvaluateError: the split is unknown or empty, or a named column does not fit.
-    """
-    if options.split not in {"train", "validation", "test"}:
-        raise EvaluateError(
-            f"There is no split {options.split!r}; choose one of train, validation, test."
-        )
-    rows = read_rows(dataset.rows(options.split), max_rows=options.max_rows, seed=options.seed)
-    if not len(rows):
-        raise EvaluateError(
-            f"Dataset {options.dataset!r} has no {options.split} rows to answer. Build it with a "
-            f"larger share for them (loupe build --{options.split}-share), or choose another split."
-        )
-    train = dataset.rows("train")
-    return Material(
-        dataset.task,
-        dataset.info.get("fingerprint"),
-        rows,
-        read_rows(train, max_rows=MAX_BASELINE_ROWS, seed=options.seed),
-        read_words(dataset, dataset.task, rows, options.words),
-        best_answers(dataset.task, rows, options.best_columns),
-        tuple(_notes(options, rows, len(train))),
-    )
-
-
-def _notes(options: EvaluateOptions, rows: Rows, train_rows: int) -> list[str]:
-    notes = []
-    if options.split == "train":
-        notes.append("These are training rows: the scores say what was learnt by heart.")
-    if options.split == "validation":
-        notes.append("These are validation rows: they may have chosen the model.")
-    if len(rows) < len(rows.split):
-        notes.append(f"{len(rows):,} of {len(rows.split):,} rows were answered, drawn by the seed.")
-    if train_rows > MAX_BASELINE_ROWS:
-        notes.append(f"The baselines know {MAX_BASELINE_ROWS:,} of {train_rows:,} training rows.")
-    if not train_rows:
-        notes.append("There are no baselines: the dataset has no training rows.")
-    if len(set(rows.groups)) < 20:
-        notes.append(f"{len(set(rows.groups))} groups are few: the intervals are too narrow.")
-    return notes
 
 
 def _load_predictor(options: EvaluateOptions, task: Task) -> Predictor:
@@ -181,9 +121,19 @@ def _evaluate(
         gains=picture_gains(material.task, model[0], twins, options.confidence),
         slices=measure_slices(measures, answered.seen.answers),
         shuffled=answered.shuffled,
-        notes=material.notes,
+        notes=material.notes + tuple(_silence(twins)),
         seconds=time.monotonic() - started,
     )
+
+
+def _silence(twins: Sequence[Measured]) -> Iterator[str]:
+    """Tell where a twin mostly says nothing, so that beating it proves little."""
+    for twin in twins:
+        if (rate := twin.scores["parse_rate"].value) < 0.5:
+            yield (
+                f"{100 * (1 - rate):.0f} % of the {twin.system.name} twin's answers do not parse, "
+                "which counts as wrong: the other twin is the fairer comparison."
+            )
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from loupe.task import Answer, Task
 
 __all__ = [
     "answer_statistics",
+    "bounded_number",
     "headline_score",
     "is_lower_better",
     "is_number",
@@ -27,6 +28,7 @@ HEADLINES = {"text": "token_f1", "choice": "accuracy"}
 NUMBER_HEADLINE = "median_ape"
 LOWER_IS_BETTER = ("_median_ape", "_mean_abs_log_error", "_mae")
 UNPARSED_APE = 1.0  # an answer without a price is off by all of it
+LARGEST = 1e15  # a number further out counts as this, so that means stay numbers
 ROUNDING = 1e-9  # 1.1 / 1.0 - 1 is a little more than 0.1
 
 
@@ -65,6 +67,11 @@ def is_number(task: Task, field: str) -> bool:
 def headline_score(task: Task, field: str) -> str:
     """Name of the one score that stands for a field in comparisons."""
     return f"{field}_{HEADLINES.get(task.fields[field].type, NUMBER_HEADLINE)}"
+
+
+def bounded_number(value: float) -> float:
+    """Give an answered number as a float; a model can write integers that no float holds."""
+    return float(min(max(value, -LARGEST), LARGEST))
 
 
 def answer_statistics(
@@ -117,7 +124,7 @@ def _said(answers: Sequence[Answer], field: str) -> list[Any]:
 
 def _number_rows(field: str, true: list[Any], said: list[Any]) -> dict[str, Values]:
     truth = np.array([float(value) for value in true])
-    answer = np.array([np.nan if value is None else float(value) for value in said])
+    answer = np.array([np.nan if value is None else bounded_number(value) for value in said])
     error = np.abs(answer - truth)
     with np.errstate(divide="ignore", invalid="ignore"):
         relative = np.where(np.isnan(error), UNPARSED_APE, error / np.abs(truth))

@@ -4,7 +4,9 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -208,3 +210,62 @@ def test_a_model_of_another_task_is_refused(make_dataset, make_predictor, option
 def test_a_missing_dataset_is_one_line(options):
     with pytest.raises(DatasetError, match="data"):
         evaluate_model(options)
+
+
+def test_an_absurd_number_spoils_neither_scores_nor_files(make_dataset, options):
+    fields = {"stock": {"type": "integer"}}
+    task = Task.from_dict({"question": "?", "answer": "{stock}", "fields": fields})
+    dataset = make_dataset(task)
+
+    class Boaster:
+        processor = None
+
+        def __init__(self):
+            self.task = task
+
+        def predict(self, pictures, **_):
+            return [task.parse("9" * 400)] * len(pictures)
+
+        def features(self, pictures, **_):
+            return np.zeros((len(pictures), 2), np.float32)
+
+    result = evaluate(dataset, Boaster, options)
+    assert result.scores["scores"]["evaluate/stock_mae"]["value"] > 1e14
+    table = pq.read_table(Path(result.output) / "predictions.parquet")
+    assert table.num_rows == 160
+
+
+def test_a_silent_twin_is_noted(run):
+    note = "100 % of the blind twin's answers do not parse, which counts as wrong"
+    assert any(line.startswith(note) for line in run().scores["notes"])
+
+
+def test_the_longest_answer_follows_the_training_answers(
+    make_dataset, make_predictor, options, task
+):
+    dataset, limits = make_dataset(task), []
+    predictor = make_predictor(dataset)
+    inner = predictor.predict
+
+    def predict(pictures, *, batch_size, max_new_tokens):
+        limits.append(max_new_tokens)
+        return inner(pictures)
+
+    predictor.predict = predict
+    predictor.processor = SimpleNamespace(
+        tokenizer=lambda texts, **_: {"input_ids": [text.split() for text in texts]}
+    )
+    evaluate(dataset, lambda: predictor, options)
+    assert set(limits) == {int(8 * 1.25) + 1}  # "Product: Red Shirt, Category: SHIRTS, ..."
+
+
+def test_summary_is_a_table_with_the_verdict_and_the_next_command(run):
+    lines = run(words=["colour_word"]).summary().splitlines()
+    assert lines[0] == "160 test rows in 20 groups; 0 answers do not parse."
+    assert lines[2].split() == ["title", "category3_code", "full_price", "colour"]
+    labels = [line.split("  ")[0] for line in lines[4:16]]
+    assert labels[0] == "model"
+    assert "median of the true category3_code (oracle)" in labels
+    assert "best possible" in labels
+    assert max(map(len, lines[:-1])) <= 120
+    assert lines[-1].endswith("Next: `loupe predict PICTURE --model model`")

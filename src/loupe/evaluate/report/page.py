@@ -3,31 +3,42 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from html import escape
 from importlib import resources
 from string import Template
 
 from loupe.evaluate.evaluation import Evaluation
-from loupe.evaluate.figures import Figure, figure_of, show_interval, show_range
+from loupe.evaluate.figures import figure_of, show_range
 from loupe.evaluate.intervals import Interval
-from loupe.evaluate.report.plots import Axis, Bar, Point, draw_bars, draw_scatter
-from loupe.evaluate.report.rows import (
-    CLOSE_ENOUGH,
-    MAX_TABLE_ROWS,
-    render_examples,
-    render_rows,
-)
-from loupe.evaluate.scores import is_lower_better, is_number
-from loupe.evaluate.slices import Slice, worst_slices
-from loupe.evaluate.systems import Measured
-from loupe.evaluate.verdict import describe_gain
-from loupe.task import Answer
+from loupe.evaluate.report.breakdown import render_scatters, render_slices
+from loupe.evaluate.report.evidence import render_everything, render_gains, render_ladders
+from loupe.evaluate.report.rows import MAX_TABLE_ROWS, render_examples, render_rows
+from loupe.evaluate.scores import is_lower_better
 
 __all__ = ["render_report"]
 
-MAX_SLICES = 40
+SECTIONS = {
+    "gains": (
+        "Does it look?",
+        "The same model answered a grey picture (its blind twin) and another row's picture (its "
+        "shuffled twin). What is left of a score then was never seen. A gain counts as evidence "
+        "when its interval lies above zero over both.",
+        "ul",
+    ),
+    "scatters": (
+        "Answered against true",
+        "On the dashed line an answer is exact; in the shaded band it is within 25 % of the truth. "
+        "A point leads to its row.",
+        "div",
+    ),
+    "slices": (
+        "Where it is good, and where not",
+        "The headline scores on parts of the rows. Small parts have wide intervals.",
+        "div",
+    ),
+}
 
 
 def render_report(evaluation: Evaluation) -> str:
@@ -42,36 +53,31 @@ def render_report(evaluation: Evaluation) -> str:
         cards="\n".join(_cards(evaluation)),
         examples=examples,
         furthest_off=furthest_off or "<p>No answer is wrong.</p>",
-        gains="\n".join(_gains(evaluation)),
-        ladders="\n".join(_ladders(evaluation)),
-        everything=_everything(evaluation),
-        scatters="\n".join(_scatters(evaluation)),
-        slices="\n".join(_slices(evaluation)),
-        states="".join(f'<option value="{_text(f)}">{_text(f)} wrong</option>' for f in fields),
+        gains=_section("gains", render_gains(evaluation)),
+        ladders="\n".join(render_ladders(evaluation)),
+        everything=render_everything(evaluation),
+        scatters=_section("scatters", render_scatters(evaluation)),
+        slices=_section("slices", render_slices(evaluation)),
+        states="".join(f'<option value="{escape(f)}">{escape(f)} wrong</option>' for f in fields),
         choices=_choices(evaluation),
-        headings="".join(f"<th><button>{_text(field)}</button></th>" for field in fields),
+        headings="".join(f"<th><button>{escape(field)}</button></th>" for field in fields),
         rows=render_rows(evaluation),
         rows_note=_rows_note(evaluation),
-        notes="".join(f"<li>{_text(note)}</li>" for note in evaluation.notes),
-        options=_text(json.dumps(asdict(evaluation.options), indent=2, ensure_ascii=False)),
+        notes="".join(f"<li>{escape(note)}</li>" for note in evaluation.notes),
+        options=escape(json.dumps(asdict(evaluation.options), indent=2, ensure_ascii=False)),
     )
 
 
-def _text(value: object) -> str:
-    return escape(str(value))
-
-
-def _figure(evaluation: Evaluation, score: str) -> Figure:
-    return figure_of(evaluation.measures.task, score)
-
-
-def _everyone(evaluation: Evaluation) -> list[Measured]:
-    best = [] if evaluation.best_possible is None else [evaluation.best_possible]
-    return [evaluation.model, *best, *evaluation.twins, *evaluation.baselines]
-
-
-def _label(measured: Measured) -> str:
-    return measured.system.label + (" (oracle)" if measured.system.is_oracle else "")
+def _section(name: str, parts: Iterable[str]) -> str:
+    """Put parts under their heading; nothing where there are none."""
+    heading, introduction, tag = SECTIONS[name]
+    body = "\n".join(parts)
+    if not body:
+        return ""
+    return (
+        f"<section><h2>{heading}</h2>\n<p>{introduction}</p>\n"
+        f'<{tag} class="{name}">\n{body}\n</{tag}></section>'
+    )
 
 
 def _facts(evaluation: Evaluation) -> str:
@@ -83,20 +89,21 @@ def _facts(evaluation: Evaluation) -> str:
         "intervals": f"{100 * options.confidence:g} %, {options.bootstrap:,} resamples of groups",
         "fingerprint": (evaluation.fingerprint or "none")[:12],
     }
-    return "".join(f"<div><dt>{_text(k)}</dt><dd>{_text(v)}</dd></div>" for k, v in facts.items())
+    return "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in facts.items())
 
 
 def _cards(evaluation: Evaluation) -> Iterator[str]:
     for score in [*evaluation.headlines(), "parse_rate"]:
-        figure, held = _figure(evaluation, score), evaluation.model.scores[score]
+        figure = figure_of(evaluation.measures.task, score)
+        held = evaluation.model.scores[score]
         lines = [
-            f"<dt>{_text(label)}</dt><dd>{_text(figure.show(interval.value))}</dd>"
+            f"<dt>{escape(label)}</dt><dd>{escape(figure.show(interval.value))}</dd>"
             for label, interval in _beside(evaluation, score)
         ]
         yield (
-            f'<article class="card"><h3>{_text(figure.field or "")} <span>{_text(figure.label)}'
-            f'</span></h3><p class="big">{_text(figure.show(held.value))}</p>'
-            f'<p class="range">{_text(show_range(figure, held))}</p><dl>{"".join(lines)}</dl>'
+            f'<article class="card"><h3>{escape(figure.field or "")} <span>{escape(figure.label)}'
+            f'</span></h3><p class="big">{escape(figure.show(held.value))}</p>'
+            f'<p class="range">{escape(show_range(figure, held))}</p><dl>{"".join(lines)}</dl>'
             "</article>"
         )
 
@@ -115,137 +122,6 @@ def _beside(evaluation: Evaluation, score: str) -> Iterator[tuple[str, Interval]
             yield twin.system.label.partition(":")[0], twin.scores[score]
 
 
-def _gains(evaluation: Evaluation) -> Iterator[str]:
-    for gain in evaluation.gains:
-        if gain.by_twin:
-            name, mark = ("right", "✓") if gain.looks else ("wrong", "✗")
-            text = describe_gain(evaluation.measures.task, gain)
-            yield f'<li class="{name}"><span class="mark">{mark}</span>{_text(text)}</li>'
-
-
-def _ladders(evaluation: Evaluation) -> Iterator[str]:
-    for score in evaluation.headlines():
-        bars = [
-            Bar(_label(measured), measured.scores[score], measured.system.role)
-            for measured in _everyone(evaluation)
-            if score in measured.scores
-        ]
-        figure = _figure(evaluation, score)
-        better = "less is better" if is_lower_better(score) else "more is better"
-        yield (
-            f"<figure><figcaption>{_text(figure.name)} <small>{better}</small></figcaption>"
-            f"{draw_bars(bars, figure)}</figure>"
-        )
-
-
-def _everything(evaluation: Evaluation) -> str:
-    everyone, scores = _everyone(evaluation), evaluation.model.scores
-    figures = {score: _figure(evaluation, score) for score in scores}
-    heads = "".join(f'<th scope="col">{_text(f.name)}</th>' for f in figures.values())
-    lines = []
-    for measured in everyone:
-        cells = "".join(
-            f"<td>{_show(figures[score], measured.scores.get(score))}</td>" for score in scores
-        )
-        role = measured.system.role
-        lines.append(
-            f'<tr class="{role}"><th scope="row">{_text(_label(measured))}</th>{cells}</tr>'
-        )
-    return f"<table><thead><tr><td></td>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
-
-
-def _show(figure: Figure, interval: Interval | None) -> str:
-    if interval is None:
-        return '<span class="none">–</span>'
-    return (
-        f"<b>{_text(figure.show(interval.value))}</b>"
-        f"<small>{_text(show_range(figure, interval))}</small>"
-    )
-
-
-def _scatters(evaluation: Evaluation) -> Iterator[str]:
-    task = evaluation.measures.task
-    shown = [evaluation.model, *evaluation.twins]
-    for field in task.fields:
-        if not is_number(task, field):
-            continue
-        true = [float(truth[field]) for truth in evaluation.measures.rows.truths]
-        said = _numbers(evaluation.seen.answers, field)
-        axis = Axis.around([*true, *(number for number in said if number is not None)])
-        for measured in shown:
-            yield _scatter(evaluation, measured, field, axis)
-
-
-def _scatter(evaluation: Evaluation, measured: Measured, field: str, axis: Axis) -> str:
-    rows = evaluation.measures.rows
-    unit = _figure(evaluation, f"{field}_mae").unit
-    said = _numbers(measured.system.answers, field)
-    points = [
-        _point(number, float(rows.truths[row][field]), row, rows.ids[row])
-        for row, number in enumerate(said)
-        if number is not None
-    ]
-    silent = len(said) - len(points)
-    caption = f"{field}: {measured.system.label}"
-    note = f" <small>{silent:,} of {len(said):,} do not parse</small>" if silent else ""
-    drawn = "<p>No answer parses, so there is nothing to draw.</p>"
-    if points:
-        drawn = draw_scatter(points, axis, unit, f"{caption}, answered against true")
-    return f"<figure><figcaption>{_text(caption)}{note}</figcaption>{drawn}</figure>"
-
-
-def _point(said: float, true: float, row: int, name: str) -> Point:
-    is_right = abs(said - true) <= CLOSE_ENOUGH * abs(true)
-    linked = f"r{row}" if row < MAX_TABLE_ROWS else "rows"
-    return Point(true, said, is_right, linked, f"{name}: true {true:,g}, answered {said:,g}")
-
-
-def _numbers(answers: Sequence[Answer], field: str) -> list[float | None]:
-    return [None if a.values is None else float(a.values[field]) for a in answers]
-
-
-def _slices(evaluation: Evaluation) -> Iterator[str]:
-    worst = worst_slices(evaluation.slices)
-    if worst:
-        named = (
-            f"<li>{_text(_figure(evaluation, score).name)}: worst for <b>{_text(part.by)} "
-            f"{_text(part.name)}</b>, "
-            f"{_text(show_interval(_figure(evaluation, score), part.scores[score]))}</li>"
-            for score, part in worst.items()
-        )
-        yield f"<ul>{''.join(named)}</ul>"
-    for by in dict.fromkeys(part.by for part in evaluation.slices):
-        yield _slice_table(evaluation, [part for part in evaluation.slices if part.by == by])
-
-
-def _slice_table(evaluation: Evaluation, slices: Sequence[Slice]) -> str:
-    scores = list(slices[0].scores)
-    heads = "".join(
-        f'<th scope="col">{_text(_figure(evaluation, score).name)}</th>' for score in scores
-    )
-    lines = "".join(_slice_line(evaluation, part, scores) for part in slices[:MAX_SLICES])
-    rest = len(slices) - MAX_SLICES
-    more = f"<p>{rest} more are in scores.json.</p>" if rest > 0 else ""
-    return (
-        f"<h3>By {_text(slices[0].by)}</h3><div class='scroll'><table class='slices'><thead><tr>"
-        f"<td></td><th scope='col'>rows</th>{heads}</tr></thead><tbody>{lines}</tbody></table>"
-        "</div>"
-        f"{more}"
-    )
-
-
-def _slice_line(evaluation: Evaluation, part: Slice, scores: Sequence[str]) -> str:
-    cells = []
-    for score in scores:
-        held, figure = part.scores.get(score), _figure(evaluation, score)
-        share = 0.0 if held is None else min(max(held.value, 0.0), 1.0)
-        cells.append(f'<td><i style="--share:{share:.3f}"></i>{_show(figure, held)}</td>')
-    return (
-        f'<tr><th scope="row" dir="auto">{_text(part.name)}</th><td>{part.rows:,}</td>'
-        f"{''.join(cells)}</tr>"
-    )
-
-
 def _choices(evaluation: Evaluation) -> str:
     """Offer the first choice field's values as a filter."""
     task, truths = evaluation.measures.task, evaluation.measures.rows.truths
@@ -253,9 +129,11 @@ def _choices(evaluation: Evaluation) -> str:
     if field is None:
         return ""
     values = sorted({str(truth[field]) for truth in truths})
-    options = "".join(f'<option value="{_text(value)}">{_text(value)}</option>' for value in values)
+    options = "".join(
+        f'<option value="{escape(value)}">{escape(value)}</option>' for value in values
+    )
     return (
-        f'<label>{_text(field)} <select id="slice"><option value="">all</option>{options}</select>'
+        f'<label>{escape(field)} <select id="slice"><option value="">all</option>{options}</select>'
         "</label>"
     )
 

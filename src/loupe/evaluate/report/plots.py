@@ -13,7 +13,8 @@ from loupe.evaluate.intervals import Interval
 __all__ = ["Axis", "Bar", "Point", "draw_bars", "draw_scatter"]
 
 SIDE_PX = 380
-MARGIN_PX = 52
+MARGIN_PX = 52  # left of and below the plane, for numbers and names
+EDGE_PX = 10  # above it and to its right
 ROW_PX = 26
 LABEL_PX = 300
 LABEL_CHARACTERS = 44
@@ -33,11 +34,11 @@ class Axis:
 
     @classmethod
     def around(cls, numbers: Sequence[float]) -> Axis:
-        """Span the numbers with a little room; on a log scale where they are spread widely."""
+        """Span true numbers with room for answers; on a log scale where they are spread widely."""
         low, high = min(numbers), max(numbers)
         if low > 0 and high / low >= LOG_SPREAD:
-            return cls(low / 1.15, high * 1.15, True)
-        room = 0.06 * (high - low) or max(abs(high), 1.0) * 0.1
+            return cls(low / 1.5, high * 1.5, True)
+        room = 0.15 * (high - low) or max(abs(high), 1.0) * 0.25
         return cls(low - room, high + room, False)
 
     def place(self, number: float) -> float:
@@ -83,7 +84,7 @@ class Bar:
 def draw_scatter(points: Sequence[Point], axis: Axis, unit: str, title: str) -> str:
     """Draw said against true, with the identity and a band of 25 % around it."""
     unit = f" ({unit.strip()})" if unit.strip() else ""
-    size = SIDE_PX + 2 * MARGIN_PX
+    size = EDGE_PX + SIDE_PX + MARGIN_PX
     middle = MARGIN_PX + SIDE_PX / 2
     parts = [
         f'<svg viewBox="0 0 {size} {size}" role="img" aria-label="{escape(title)}">',
@@ -92,7 +93,7 @@ def draw_scatter(points: Sequence[Point], axis: Axis, unit: str, title: str) -> 
         *(_dot(point, axis) for point in points),
         f'<text class="axis" x="{middle}" y="{size - 8}" text-anchor="middle">'
         f"true{escape(unit)}</text>",
-        f'<text class="axis" transform="translate(14 {middle}) rotate(-90)" '
+        f'<text class="axis" transform="translate(10 {EDGE_PX + SIDE_PX / 2}) rotate(-90)" '
         f'text-anchor="middle">answered{escape(unit)}</text>',
         "</svg>",
     ]
@@ -142,22 +143,22 @@ def _across(axis: Axis, number: float) -> float:
 
 def _at(axis: Axis, true: float, said: float) -> tuple[float, float]:
     x = MARGIN_PX + axis.place(true) * SIDE_PX
-    return x, MARGIN_PX + (1 - axis.place(said)) * SIDE_PX
+    return x, EDGE_PX + (1 - axis.place(said)) * SIDE_PX
 
 
 def _frame(axis: Axis) -> str:
-    end = MARGIN_PX + SIDE_PX
+    right, bottom = MARGIN_PX + SIDE_PX, EDGE_PX + SIDE_PX
     parts = [
-        f'<rect class="plane" x="{MARGIN_PX}" y="{MARGIN_PX}" width="{SIDE_PX}" '
+        f'<rect class="plane" x="{MARGIN_PX}" y="{EDGE_PX}" width="{SIDE_PX}" '
         f'height="{SIDE_PX}" rx="6"/>'
     ]
     for tick in axis.ticks():
         x, y = _at(axis, tick, tick)
         text = escape(show_number(tick))
         parts += [
-            f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{MARGIN_PX}" y2="{end}"/>',
-            f'<line class="grid" x1="{MARGIN_PX}" x2="{end}" y1="{y:.1f}" y2="{y:.1f}"/>',
-            f'<text class="tick" x="{x:.1f}" y="{end + 16}" text-anchor="middle">{text}</text>',
+            f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{EDGE_PX}" y2="{bottom}"/>',
+            f'<line class="grid" x1="{MARGIN_PX}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>',
+            f'<text class="tick" x="{x:.1f}" y="{bottom + 16}" text-anchor="middle">{text}</text>',
             f'<text class="tick" x="{MARGIN_PX - 6}" y="{y + 4:.1f}" text-anchor="end">'
             f"{text}</text>",
         ]

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from loupe.evaluate.evaluation import Evaluation
-from loupe.evaluate.scores import is_number, row_scores
+from loupe.evaluate.scores import bounded_number, is_number, row_scores
 from loupe.evaluate.weighted import Values
 from loupe.task import Answer, Field
 
 __all__ = ["CLOSE_ENOUGH", "MAX_TABLE_ROWS", "render_examples", "render_rows"]
 
-MAX_TABLE_ROWS = 3000  # about 12 MB of page with their pictures
+MAX_TABLE_ROWS = 2000  # about 12 MB of page with their pictures
 EXAMPLES = 8
 NEWLINE = "\n"  # parts names of fields, which may hold spaces
 CLOSE_ENOUGH = 0.25  # a number this near the truth, relative to it, is marked as right
@@ -119,7 +119,9 @@ def _number_cell(kind: Field, true: Any, said: Any, relative: float) -> Cell:
     if said is None:
         return Cell(kind.format(true), None, False, float("inf"), "")
     if np.isnan(relative):  # a truth of 0 has no relative error
-        return Cell(kind.format(true), kind.format(said), said == true, abs(said - true), "")
+        return Cell(
+            kind.format(true), kind.format(said), said == true, abs(bounded_number(said) - true), ""
+        )
     sign = "+" if said > true else "−" if said < true else ""
     remark = f"{sign}{100 * relative:.1f} %"
     is_right = relative <= CLOSE_ENOUGH

@@ -1,0 +1,78 @@
+"""What an evaluation needs to know before the model is loaded, and whether it can be made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from loupe.errors import EvaluateError
+from loupe.evaluate.rows import Rows, best_answers, read_rows, read_words
+from loupe.evaluate.words import Words
+from loupe.options import EvaluateOptions
+from loupe.task import Answer, Task
+
+if TYPE_CHECKING:
+    from loupe.build.dataset import Dataset
+
+__all__ = ["Material", "read_material"]
+
+MAX_BASELINE_ROWS = 5000  # training rows whose pictures the nearest neighbours look at
+FEW_GROUPS = 20
+
+
+@dataclass(frozen=True)
+class Material:
+    """What is known before the model is loaded."""
+
+    task: Task
+    fingerprint: str | None
+    rows: Rows
+    train: Rows
+    words: tuple[Words, ...]
+    best: list[Answer] | None
+    notes: tuple[str, ...]
+
+
+def read_material(dataset: Dataset, options: EvaluateOptions) -> Material:
+    """Read the rows and check every option that speaks of them.
+
+    Raises:
+        EvaluateError: the split is unknown or empty, or a named column does not fit.
+    """
+    if options.split not in {"train", "validation", "test"}:
+        raise EvaluateError(
+            f"There is no split {options.split!r}; choose one of train, validation, test."
+        )
+    rows = read_rows(dataset.rows(options.split), max_rows=options.max_rows, seed=options.seed)
+    if not len(rows):
+        raise EvaluateError(
+            f"Dataset {options.dataset!r} has no {options.split} rows to answer. Build it with a "
+            f"larger share for them (loupe build --{options.split}-share), or choose another split."
+        )
+    train = dataset.rows("train")
+    return Material(
+        dataset.task,
+        dataset.info.get("fingerprint"),
+        rows,
+        read_rows(train, max_rows=MAX_BASELINE_ROWS, seed=options.seed),
+        read_words(dataset, dataset.task, rows, options.words),
+        best_answers(dataset.task, rows, options.best_columns),
+        tuple(_notes(options, rows, len(train))),
+    )
+
+
+def _notes(options: EvaluateOptions, rows: Rows, train_rows: int) -> list[str]:
+    notes = []
+    if options.split == "train":
+        notes.append("These are training rows: the scores say what was learnt by heart.")
+    if options.split == "validation":
+        notes.append("These are validation rows: they may have chosen the model.")
+    if len(rows) < len(rows.split):
+        notes.append(f"{len(rows):,} of {len(rows.split):,} rows were answered, drawn by the seed.")
+    if train_rows > MAX_BASELINE_ROWS:
+        notes.append(f"The baselines know {MAX_BASELINE_ROWS:,} of {train_rows:,} training rows.")
+    if not train_rows:
+        notes.append("There are no baselines: the dataset has no training rows.")
+    if (groups := len(set(rows.groups))) < FEW_GROUPS:
+        notes.append(f"There are few groups ({groups}): intervals from so few are too narrow.")
+    return notes

@@ -1,0 +1,133 @@
+"""The one-file report."""
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from loupe.evaluate.report.plots import Axis
+from loupe.evaluate.run import evaluate
+from loupe.task import Task
+
+VOID = {"meta", "img", "input", "br"}
+
+
+class Page(HTMLParser):
+    """Checks that tags nest, and collects what a test asks for."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.attributes = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.attributes += attributes
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append(tag)
+        self.attributes += attributes
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+@pytest.fixture
+def report(make_dataset, make_predictor, options, task):
+    """Give a function that evaluates and returns the report's text."""
+
+    def report(task=task, change=lambda dataset: None, looks=True):
+        dataset = make_dataset(task)
+        change(dataset)
+        predictor = make_predictor(dataset, looks)
+        result = evaluate(dataset, lambda: predictor, replace(options, overwrite=True))
+        return Path(result.report).read_text("utf-8")
+
+    return report
+
+
+def test_tags_nest_and_every_row_is_there(report):
+    page = Page(report())
+    assert page.open == []
+    assert page.tags.count("tr") > 160
+    assert page.tags.count("img") == 160 + 8  # and no example of a wrong row
+
+
+def test_nothing_is_fetched_from_elsewhere(report):
+    text = report()
+    assert "default-src 'none'" in text
+    addresses = [
+        value
+        for name, value in Page(text).attributes
+        if name in {"src", "href", "srcset", "action"}
+    ]
+    assert all(value.startswith(("data:image/jpeg;base64,", "#")) for value in addresses)
+    assert not re.search(r"https?://|url\(|@import", text)
+
+
+def test_data_is_escaped_wherever_it_stands(report):
+    hostile = "<script>alert('x')</script>\"&$name"
+
+    def spoil(dataset):
+        for split in dataset.splits.values():
+            for row in split.rows:
+                row["title"] = row["category3_code"] = row["row_id"] = hostile
+
+    text = report(change=spoil)
+    page = Page(text)
+    assert page.open == []
+    assert page.tags.count("script") == 1
+    assert "<script>alert" not in text
+    assert "&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt;&quot;&amp;$name" in text
+
+
+def test_names_of_fields_are_escaped_too(report):
+    fields = {"<i>&": {"type": "text"}}
+    task = Task.from_dict({"question": "?", "answer": "{<i>&}", "fields": fields})
+    page = Page(report(task=task, change=add_field("<i>&", "Bag")))
+    assert page.open == []
+    assert page.tags.count("i") == 0
+
+
+def add_field(name, value):
+    def change(dataset):
+        for split in dataset.splits.values():
+            for row in split.rows:
+                row[name] = value
+
+    return change
+
+
+def test_the_verdict_stands_at_the_top(report):
+    assert "<h1>The model looks: its own picture makes it better at title" in report()
+    assert "<h1>There is no evidence that the model looks" in report(looks=False)
+
+
+def test_sections_without_content_are_left_out(report):
+    fields = {"title": {"type": "text"}}
+    task = Task.from_dict({"question": "?", "answer": "{title}", "fields": fields})
+    text = report(task=task)
+    assert "Answered against true" not in text
+    assert "Where it is good" not in text
+    assert 'id="slice"' not in text
+
+
+@pytest.mark.parametrize(
+    ("numbers", "is_log"),
+    [([10, 2000], True), ([10, 90], False), ([0, 5000], False), ([-5, 900], False), ([7], False)],
+    ids=["wide", "narrow", "zero", "negative", "one"],
+)
+def test_axes_are_logarithmic_where_numbers_spread(numbers, is_log):
+    axis = Axis.around(numbers)
+    assert axis.is_log is is_log
+    places = [axis.place(number) for number in numbers]
+    assert places == sorted(places)
+    assert all(0 < place < 1 for place in places)
+    assert axis.place(1e15) == 1
+    assert axis.place(-1e15) == 0
+    assert 1 <= len(axis.ticks()) <= 12
+    assert all(axis.low <= tick <= axis.high for tick in axis.ticks())
