@@ -12,6 +12,7 @@ CELL_PX = 224
 CAPTION_PX = 46
 GAP_PX = 6
 COLUMNS = 8
+TITLE_PX = 12.0
 MAX_ROWS = 6
 PAPER = (255, 255, 255)
 INK, PALE_INK = (28, 28, 32), (120, 120, 128)
@@ -50,9 +51,9 @@ def _choose(products: Sequence[Product], count: int) -> list[Product]:
 
 def _write_caption(sheet: Image.Image, product: Product, corner: tuple[int, int]) -> None:
     draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(12)
-    title = product.title
-    while draw.textlength(title, font=font) > CELL_PX - 4:
-        title = title[:-2].rstrip() + "…"
-    draw.text(corner, title, INK, font)
-    draw.text((corner[0], corner[1] + 18), f"${product.full_price:,.0f}", PALE_INK, font)
+    size = TITLE_PX
+    while draw.textlength(product.title, font=ImageFont.load_default(size)) > CELL_PX - 4:
+        size -= 0.5
+    draw.text(corner, product.title, INK, ImageFont.load_default(size))
+    price = f"${product.full_price:,.0f}"
+    draw.text((corner[0], corner[1] + 18), price, PALE_INK, ImageFont.load_default(TITLE_PX))

@@ -92,7 +92,7 @@ CORVANE = House(
             "cashmere": "Cashmere",
         },
         "size": {
-            "mini": "Small",
+            "mini": "Mini",
             "large": "Large",
             "long": "Long",
             "slim": "Slim",
