@@ -37,7 +37,7 @@ _TRANSPOSE = {  # EXIF 2.32, section 4.6.4
 # What Pillow's readers were seen to raise on damaged files; UnidentifiedImageError is an OSError.
 _DECODE_ERRORS = (
     OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, AttributeError,
-    OverflowError, struct.error, zlib.error,
+    OverflowError, RuntimeError, struct.error, zlib.error,
 )  # fmt: skip
 
 

@@ -33,9 +33,10 @@ def split_groups(
     wanted = {split: share for split, share in shares.items() if share > 0}
     if len(sizes) < len(wanted) + 1:
         raise BuildError(
-            f"All {sum(sizes.values()):,} rows fall into {len(sizes)} group(s) of the same product "
-            f"or picture; train{''.join(f' and {split}' for split in wanted)} need "
-            f"{len(wanted) + 1}. Add other products, or set validation_share or test_share to 0."
+            f"All {sum(sizes.values()):,} rows fall into {len(sizes)} group(s): rows that share "
+            "the title, the id, the picture or all columns of group_by stay together. "
+            f"{', '.join(['train', *wanted])} need {len(wanted) + 1}. Add other products, name "
+            "fewer rows alike, or set validation_share or test_share to 0."
         )
     positions = {group: _position(group, seed) for group in sizes}
     chosen = _split_by_position(positions, wanted)

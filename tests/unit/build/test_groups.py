@@ -1,0 +1,80 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from loupe.build.groups import count_shared, group_rows, name_groups, normalise_title
+
+KEYS = st.lists(
+    st.tuples(
+        st.none() | st.integers(0, 6), st.none() | st.integers(0, 12), st.text("ab", max_size=2)
+    ),
+    min_size=1,
+    max_size=30,
+)
+
+
+def by_rule(rows):
+    return dict(zip(("one", "two", "three"), zip(*rows, strict=True), strict=True))
+
+
+@settings(deadline=None)  # tests assert nothing on time
+@given(KEYS)
+def test_rows_that_share_a_key_share_a_group(rows):
+    keys = by_rule(rows)
+    groups = group_rows(keys)
+    for column in keys.values():
+        for key in set(column) - {None}:
+            assert (
+                len({group for group, cell in zip(groups, column, strict=True) if cell == key}) == 1
+            )
+
+
+@settings(deadline=None)  # tests assert nothing on time
+@given(KEYS)
+def test_groups_are_no_larger_than_the_keys_ask_for(rows):
+    """Flood from each row over shared keys: nothing else is in its group."""
+    groups = group_rows(by_rule(rows))
+    for start in range(len(rows)):
+        reached, frontier = {start}, [start]
+        while frontier:
+            row = frontier.pop()
+            near = {
+                other
+                for other in range(len(rows))
+                if any(a == b is not None for a, b in zip(rows[row], rows[other], strict=True))
+            }
+            frontier += near - reached
+            reached |= near
+        assert {row for row, group in enumerate(groups) if group == groups[start]} == reached
+
+
+@settings(deadline=None)  # tests assert nothing on time
+@given(st.data())
+def test_group_ids_do_not_depend_on_the_order_of_rows(data):
+    rows = data.draw(KEYS)
+    order = data.draw(st.permutations(range(len(rows))))
+    shuffled = [rows[row] for row in order]
+
+    def name(these):
+        return name_groups(group_rows(by_rule(these)), [str(row) for row in these])
+
+    names = name(rows)
+    assert name(shuffled) == [names[row] for row in order]
+
+
+def test_groups_join_through_a_chain_of_rules():
+    keys = {"title": ["a", "a", "b", "c"], "picture": [1, 2, 2, 3]}
+    assert group_rows(keys) == [0, 0, 0, 3]
+
+
+def test_rows_without_a_key_stay_alone():
+    assert group_rows({"id": [None, None]}) == [0, 1]
+
+
+@pytest.mark.parametrize("title", ["The  Bag ", "THE BAG", "the\u00a0bag", "Ｔhe bag"])
+def test_titles_are_compared_without_case_spacing_and_unicode_variants(title):
+    assert normalise_title(title) == "the bag"
+
+
+def test_shared_keys_are_counted_by_rule():
+    assert count_shared({"title": ["a", "a", "b"], "id": [None, None, 1]}) == {"title": 2, "id": 0}
