@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from transformers import BatchFeature, PreTrainedTokenizerFast
-from transformers.processing_utils import ProcessorMixin
+from transformers.processing_utils import ProcessingKwargs, ProcessorMixin
 
-from loupe.phi3_v.image_processing_phi3_v import Phi3VImageProcessor
+from loupe.phi3_v.image_processing_phi3_v import Phi3VImageProcessor, Phi3VImagesKwargs
 
 IMAGE_TOKEN = "<|image|>"
 IMAGE_TAG = re.compile(r"<\|image_(\d+)\|>")
@@ -34,6 +34,13 @@ class TaggedText(NamedTuple):
 
     pieces: list[str]
     numbers: list[int]
+
+
+class Phi3VProcessingKwargs(ProcessingKwargs, total=False):  # type: ignore[misc,call-arg]  # untyped
+    """What a call may set for its texts and pictures."""
+
+    images_kwargs: Phi3VImagesKwargs
+    _defaults = {}  # noqa: RUF012  # transformers 5.17 wants it
 
 
 class Phi3VProcessor(ProcessorMixin):  # type: ignore[misc]  # untyped in transformers
@@ -84,7 +91,9 @@ class Phi3VProcessor(ProcessorMixin):  # type: ignore[misc]  # untyped in transf
             ValueError: tags and pictures of a text do not match; a text that comes with pictures
                 spells out `<|image|>`; truncation would cut through a picture.
         """
-        options = self._merge_kwargs(**kwargs)
+        options = self._merge_kwargs(
+            Phi3VProcessingKwargs, tokenizer_init_kwargs=self.tokenizer.init_kwargs, **kwargs
+        )
         texts = [text] if isinstance(text, str) else list(text)
         tagged = [cut_at_tags(each) for each in texts]
         pictures = self._pictures_as_shown(texts, tagged, images)
@@ -154,13 +163,17 @@ class Phi3VProcessor(ProcessorMixin):  # type: ignore[misc]  # untyped in transf
         return files
 
     @classmethod
-    def _load_tokenizer_from_pretrained(
-        cls, sub_processor_type: str, pretrained_model_name_or_path: str, **kwargs: Any
-    ) -> PreTrainedTokenizerFast:
-        # Where no config.json lies beside, AutoTokenizer follows the published `LlamaTokenizer`,
-        # which transformers 5 rebuilds with another pre-tokenizer and so with other ids.
+    def _get_arguments_from_pretrained(
+        cls, pretrained_model_name_or_path: str, processor_dict: Any = None, **kwargs: Any
+    ) -> list[Any]:
+        # Not through the Auto classes. Where no config.json lies beside, AutoTokenizer follows the
+        # published `LlamaTokenizer`, which transformers 5 rebuilds with another pre-tokenizer and
+        # so with other ids; and in transformers 5.17 AutoImageProcessor wants torchvision.
         kwargs.pop("trust_remote_code", None)
-        return PreTrainedTokenizerFast.from_pretrained(pretrained_model_name_or_path, **kwargs)
+        return [
+            Phi3VImageProcessor.from_pretrained(pretrained_model_name_or_path, **kwargs),
+            PreTrainedTokenizerFast.from_pretrained(pretrained_model_name_or_path, **kwargs),
+        ]
 
     def _pictures_as_shown(
         self, texts: list[str], tagged: list[TaggedText], images: Any

@@ -2,12 +2,14 @@
 
 from transformers import (
     AutoConfig,
-    AutoImageProcessor,
     AutoModel,
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
     AutoProcessor,
 )
+
+# The name in `transformers` itself is a stand-in that wants torchvision, up to transformers 5.17.
+from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
 from loupe.phi3_v.configuration_phi3_v import Phi3VConfig
 from loupe.phi3_v.image_processing_phi3_v import Phi3VImageProcessor
