@@ -56,7 +56,8 @@ class BuildOptions:
     """Column with a picture's path, URL or bytes; none means the first of image, image_path,
     file_name, imageurl, image_url, url that the table has."""
     picture_root: str | None = None
-    """Folder that paths of pictures start from and must not leave; none means the table's folder."""
+    """Folder that paths of pictures start from and must not leave; none means the folder of the
+    table."""
     columns: dict[str, str] = field(default_factory=dict)
     """Names in the table for the task's fields where they differ, as {field: column}."""
     id_column: str | None = None
