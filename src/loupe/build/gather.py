@@ -3,12 +3,13 @@
 import asyncio
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_all_start_methods, get_context
+from multiprocessing import get_all_start_methods, get_context, parent_process
 from pathlib import Path
 
 from loupe.build.fetch import Fetcher, FetchRules
@@ -116,13 +117,21 @@ def _checkers(workers: int, pictures: int) -> Iterator[Executor]:
     else:
         # A forked child would inherit the locks of this process's threads in whatever state.
         method = "forkserver" if "forkserver" in get_all_start_methods() else "spawn"
-        pool = ProcessPoolExecutor(count, get_context(method), initializer=_ignore_interrupt)
+        pool = ProcessPoolExecutor(count, get_context(method), initializer=_follow_parent)
     try:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _ignore_interrupt() -> None:
-    """Leave Ctrl-C to the parent, which stops the workers."""
+def _follow_parent() -> None:
+    """Leave Ctrl-C to the parent, which stops the workers; and end when it was killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)  # from a thread, sys.exit would end the thread alone
