@@ -171,7 +171,7 @@ def _glove_details(canvas: Canvas, look: Look, cuff: float, *, is_left: bool) ->
 
 def draw_socks(canvas: Canvas, product: Product) -> None:
     """A pair of socks, ankle or knee high, with contrasting heel and toe."""
-    look = look_of(product, scale=0.85, block_at=48)
+    look = look_of(product, scale=0.85, block_at=48 if product.size == "knee" else 66)
     canvas.centre(8 if product.size == "knee" else 34, 95, 0.98 if product.size == "knee" else 1.12)
     top = 8.0 if product.size == "knee" else 36.0
     for dx, dy, tint in ((-13.0, -1.0, 0.85), (8.0, 2.0, 1.0)):

@@ -276,7 +276,7 @@ class Canvas:
         inverse_length = 1.0 / np.sqrt(slope_x * slope_x + slope_y * slope_y + 1.0)
         facing = (light.z - light.x * slope_x - light.y * slope_y) * inverse_length
         shade = 1.0 + (0.62 * cloth.contrast) * (facing / np.float32(light.z) - 1.0)
-        np.clip(shade, 0.3, 1.32, out=shade)
+        np.clip(shade, 0.3, 1.22, out=shade)
         if fleck:
             shade *= 1.0 + fleck * sample_tile("boucle", u * 0.62, v * 0.62)
         if cloth.mottle:

@@ -37,7 +37,7 @@ class Cloth:
 
 
 CLOTHS: dict[str, Cloth] = {
-    "leather": Cloth("pebble", 0.022, gloss=0.5, shine=24, band=0.2),
+    "leather": Cloth("pebble", 0.022, gloss=0.34, shine=42, band=0.15),
     "patent": Cloth("", 0.0, gloss=0.9, shine=60, band=0.5, contrast=1.1),
     "suede": Cloth("felt", 0.06, mottle=0.16, contrast=0.85),
     "canvas": Cloth("basket", 0.22, contrast=0.95),

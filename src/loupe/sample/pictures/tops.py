@@ -24,7 +24,8 @@ def draw_t_shirt(canvas: Canvas, product: Product) -> None:
     """A T-shirt with short or long sleeves, cropped or regular."""
     hem = 66.0 if product.size == "cropped" else 88.0
     look = look_of(product, block_at=52 if product.size == "cropped" else 58)
-    canvas.centre(11, hem + 1, 1.1 if product.size == "cropped" else 1.0)
+    low = max(hem + 1, 81 if product.detail == "long sleeve" else 0)
+    canvas.centre(11, low, 1.1 if low < 70 else 1.0)
     _back_neck(canvas, look, 13.5, 4.0)
     for sleeve in _sleeves(product.detail, hem, flare=1.0):
         canvas.paint(sleeve, look.main, puff=3.0, roundness=7, angle_deg=_arm_angle(sleeve),
