@@ -16,7 +16,7 @@ from loupe.build.fetch import Fetcher, FetchRules
 from loupe.build.ledger import Rejection
 from loupe.build.locate import LocalFile, Url
 from loupe.build.pictures import CheckedPicture, PictureRules, check_picture
-from loupe.errors import BuildError
+from loupe.errors import BuildError, OptionError
 
 __all__ = ["Gathering", "Outcome", "gather_pictures"]
 
@@ -37,6 +37,16 @@ class Gathering:
     checking: PictureRules
     concurrency: int
     workers: int
+
+    def __post_init__(self) -> None:
+        _require_at_least(1, "concurrency", self.concurrency)
+        _require_at_least(0, "workers", self.workers)
+        _require_at_least(0, "retries", self.fetching.retries)
+        if not self.fetching.timeout_seconds > 0:
+            seconds = self.fetching.timeout_seconds
+            raise OptionError(f"timeout_seconds is {seconds:g}; expected more than 0 seconds.")
+        if self.checking.max_side_px is not None:
+            _require_at_least(1, "max_side_px", self.checking.max_side_px)
 
 
 def gather_pictures(
@@ -106,6 +116,11 @@ class _Gatherer:
         return await asyncio.get_running_loop().run_in_executor(
             self._pool, check_picture, path, self._how.checking, rewritten
         )
+
+
+def _require_at_least(least: int, name: str, value: int) -> None:
+    if value < least:
+        raise OptionError(f"{name} is {value}; expected at least {least}.")
 
 
 @contextmanager

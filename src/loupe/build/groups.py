@@ -5,7 +5,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 
-__all__ = ["Keys", "group_rows", "name_groups", "normalise_title"]
+__all__ = ["Keys", "count_shared", "group_rows", "name_groups", "normalise_title"]
 
 Keys = Mapping[str, Sequence[Hashable | None]]
 """By rule, one key for each row; None joins the row with none."""

@@ -46,6 +46,7 @@ def build_dataset(options: BuildOptions) -> BuildResult:
 
     Raises:
         BuildError: no dataset can be made; nothing is left half-written.
+        OptionError: an option has a value that cannot be meant.
         TaskError: the task file does not declare a task.
     """
     from loupe.build.output import unfinished_folder

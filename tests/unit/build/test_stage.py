@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from loupe.build import Dataset, build_dataset
-from loupe.errors import BuildError
+from loupe.errors import BuildError, OptionError
 from loupe.options import BuildOptions
 
 from .conftest import draw, encode, write_catalogue
@@ -359,3 +359,13 @@ def test_finished_dataset_is_kept_unless_told(tmp_path):
         build(source, tmp_path / "data")
     build(source, tmp_path / "data", overwrite=True, seed=5)
     assert Dataset.open(tmp_path / "data").info["options"]["seed"] == 5
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("concurrency", 0), ("workers", -1), ("retries", -1), ("timeout_seconds", 0.0),
+     ("timeout_seconds", float("nan")), ("max_side_px", 0)],
+)  # fmt: skip
+def test_option_that_cannot_be_meant_is_refused_by_name(tmp_path, option, value):
+    with pytest.raises(OptionError, match=f"{option} is .*; expected"):
+        build(write_catalogue(tmp_path, 12), tmp_path / "data", **{option: value})
