@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers.utils import logging
 
 from loupe.errors import CheckpointError, MissingExtraError
 from loupe.phi3_v import Phi3VProcessor, register
@@ -40,6 +41,7 @@ __all__ = [
     "prepare_pictures",
     "underlying_model",
     "without_peft_warning",
+    "without_progress_bars",
 ]
 
 TINY = "tiny"
@@ -91,13 +93,14 @@ def load_model_and_processor(
     register()
     processor = load_processor(model)
     try:
-        loaded, report = AutoModelForImageTextToText.from_pretrained(
-            source,
-            dtype=dtype,
-            attn_implementation=attention,
-            use_safetensors=True,
-            output_loading_info=True,
-        )
+        with without_progress_bars():
+            loaded, report = AutoModelForImageTextToText.from_pretrained(
+                source,
+                dtype=dtype,
+                attn_implementation=attention,
+                use_safetensors=True,
+                output_loading_info=True,
+            )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise _explain(model, error) from error
     if missing := sorted(report["missing_keys"]):
@@ -321,6 +324,18 @@ def _put_adapter_on(model: Any, adapter: Path) -> Any:
         raise MissingExtraError("Loading an adapter", "peft", "train") from error
     with without_peft_warning():
         return PeftModel.from_pretrained(model, str(adapter))
+
+
+@contextmanager
+def without_progress_bars() -> Iterator[None]:
+    """Keep transformers' bars for reading and writing weights off; a stage has one of its own."""
+    had_bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if had_bars:
+            logging.enable_progress_bar()
 
 
 @contextmanager

@@ -27,8 +27,6 @@ ADAMW_EPSILON = 1e-8
 MUON_MOMENTUM = 0.95
 ADAMW_RMS = 0.2  # root mean square of an AdamW step, which Muon's is scaled to (arXiv:2502.16982)
 
-Parameters = Iterable[tuple[str, nn.Parameter]]
-
 
 def default_learning_rate(method: str, optimizer: str) -> float:
     """Give the peak learning rate where the options name none."""
@@ -38,7 +36,7 @@ def default_learning_rate(method: str, optimizer: str) -> float:
 
 
 def build_optimizer(
-    model: nn.Module, name: str, learning_rate: float, weight_decay: float
+    model: Any, name: str, learning_rate: float, weight_decay: float
 ) -> torch.optim.Optimizer:
     """Make the optimizer of everything in the model that is to be trained."""
     trained = [(key, value) for key, value in model.named_parameters() if value.requires_grad]
@@ -53,18 +51,12 @@ def build_optimizer(
     return MuonWithAdamW([group for group in groups if group["params"]], learning_rate)
 
 
-def _inner_matrices(model: nn.Module) -> set[str]:
+def _inner_matrices(model: Any) -> set[str]:
     """Names of the trained two-dimensional weights that are neither embeddings nor the head."""
-    outer = (
-        {id(model.get_input_embeddings().weight)}
-        if hasattr(model, "get_input_embeddings")
-        else set()
-    )
-    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    outer = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    head = model.get_output_embeddings()
     if head is not None:
-        outer.add(id(head.weight))
-    embeddings = [module for module in model.modules() if isinstance(module, nn.Embedding)]
-    outer |= {id(module.weight) for module in embeddings}
+        outer |= {id(value) for value in head.parameters()}
     return {
         name
         for name, value in model.named_parameters()
@@ -106,7 +98,7 @@ class MuonWithAdamW(torch.optim.Optimizer):
             ahead = torch._foreach_lerp(gradients, momenta, MUON_MOMENTUM)
             updates = orthogonalise(torch.stack(ahead))  # (matrices, rows, columns)
             scale = ADAMW_RMS * math.sqrt(max(updates.shape[1:]))
-            torch._foreach_mul_(same_shape, 1 - group["lr"] * group["decay"])
+            torch._foreach_mul_([*same_shape], 1 - group["lr"] * group["decay"])
             for value, update in zip(same_shape, updates, strict=True):
                 value.add_(update, alpha=-group["lr"] * scale)
 

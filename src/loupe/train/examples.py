@@ -1,0 +1,109 @@
+"""A row and its task as token ids: the prompt, which is given, and the answer, which is learnt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
+
+from loupe import vlm
+from loupe.errors import TrainError
+from loupe.task import FieldError, Task
+
+__all__ = ["Encoder", "Example", "LeftOut", "Sample"]
+
+
+@dataclass(frozen=True)
+class Example:
+    """A row as token ids; the loss is on `answer_ids` alone, which end with the end token."""
+
+    row_id: str
+    prompt_ids: tuple[int, ...]
+    """With one image token for each place of a picture feature."""
+    answer_ids: tuple[int, ...]
+    answer: str
+
+    def __len__(self) -> int:
+        """Give the number of tokens."""
+        return len(self.prompt_ids) + len(self.answer_ids)
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A row that is not trained on, and why."""
+
+    row_id: str
+    reason: str
+    """One of `value` and `special_token`."""
+    detail: str
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a batch is made of: an example and the picture as it is shown this time."""
+
+    example: Example
+    picture: Image.Image
+
+
+class Encoder:
+    """Turns rows into examples for one processor and task.
+
+    Raises:
+        CheckpointError: the processor cannot ask a question.
+    """
+
+    def __init__(self, processor: Any, task: Task) -> None:
+        self._processor = processor
+        self._task = task
+        self._dialogue = vlm.make_dialogue(processor, task.question)
+        self._bare_prompt_ids = self._tokenize(self._dialogue.prompt)
+        self._prompt_ids: dict[tuple[int, int], tuple[int, ...]] = {}
+        added = set(processor.tokenizer.get_added_vocab().values())
+        self._reserved = added | set(processor.tokenizer.all_special_ids)
+
+    def encode(
+        self, row_id: str, values: Mapping[str, Any], size: tuple[int, int]
+    ) -> Example | LeftOut:
+        """Encode a row whose picture has this (width, height), in pixels.
+
+        Raises:
+            TrainError: the tokenizer melts the prompt's end and the answer's begin together.
+        """
+        try:
+            answer = self._task.format(values)
+        except FieldError as error:
+            return LeftOut(row_id, "value", str(error))
+        answer_ids = self._answer_ids(answer)
+        reserved = [token for token in answer_ids[:-1] if token in self._reserved]
+        if reserved or answer_ids[-1:] != (self._dialogue.end_id,):
+            names = self._processor.tokenizer.convert_ids_to_tokens(reserved or answer_ids[-1:])
+            return LeftOut(row_id, "special_token", f"{answer!r} holds {', '.join(names)}")
+        return Example(row_id, self._prompt_for(size), answer_ids, answer)
+
+    def _answer_ids(self, answer: str) -> tuple[int, ...]:
+        """Ids that follow the prompt's when both are tokenized together, which is what is asked."""
+        whole = self._tokenize(self._dialogue.prompt + answer + self._dialogue.end)
+        prompt = self._bare_prompt_ids
+        if whole[: len(prompt)] != prompt:
+            raise TrainError(
+                f"The tokenizer joins the end of the prompt and the begin of the answer {answer!r} "
+                "in one token, so a model asked by the prompt alone could not give it. End the "
+                "chat template with a special token or a line end."
+            )
+        return whole[len(prompt) :]
+
+    def _tokenize(self, text: str) -> tuple[int, ...]:
+        # Not by the processor: without a picture the tag is plain text, and takes part in neither
+        # the prompt's last tokens nor the answer's first.
+        return tuple(self._processor.tokenizer(text)["input_ids"])
+
+    def _prompt_for(self, size: tuple[int, int]) -> tuple[int, ...]:
+        size = vlm.fit_picture_size(self._processor, size) or size
+        if size not in self._prompt_ids:
+            blank = Image.new("RGB", size)
+            made = self._processor(text=[self._dialogue.prompt], images=[[blank]])
+            self._prompt_ids[size] = tuple(int(token) for token in made["input_ids"][0])
+        return self._prompt_ids[size]

@@ -1,0 +1,108 @@
+"""What a run learns from: the rows of a dataset, encoded, with their pictures at hand."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from loupe.build.dataset import Dataset, Split
+from loupe.errors import TrainError
+from loupe.options import TrainOptions
+from loupe.predict import Predictor
+from loupe.train.batches import ExampleDataset
+from loupe.train.examples import Encoder, Example, LeftOut
+from loupe.train.pictures import PictureCache
+from loupe.train.validation import Validation, check_best_metric
+
+__all__ = ["Material", "gather_material"]
+
+
+@dataclass(frozen=True)
+class Material:
+    """Training rows, validation rows, and what of them was left out."""
+
+    train: ExampleDataset
+    validation: Validation | None
+    left_out: tuple[LeftOut, ...]
+    picture_tokens: tuple[int, int]
+    """Fewest and most tokens of a training picture."""
+    crops: int
+    """Most crops of a training picture, the view of the whole counted."""
+
+    def count_left_out(self) -> dict[str, int]:
+        """Count the rows left out, by reason."""
+        return dict(Counter(each.reason for each in self.left_out))
+
+
+def gather_material(dataset: Dataset, predictor: Predictor, options: TrainOptions) -> Material:
+    """Encode the rows to train on, and as many validation rows as are to be answered.
+
+    Raises:
+        TrainError: no row is left to train on; best_metric is no score of the task, or there are
+            no validation rows to take it from.
+        DatasetError: a split cannot be read.
+    """
+    encoder = Encoder(predictor.processor, predictor.task)
+    split = dataset.rows("train")
+    examples, rows, left_out = _encode(split, range(len(split)), encoder)
+    if not examples:
+        why = f" ({left_out[0].detail})" if left_out else ""
+        raise TrainError(
+            f"Dataset {options.dataset!r} has no row to train on: {len(split)} were read and "
+            f"{len(left_out)} left out{why}. Build it from more rows."
+        )
+    cache = PictureCache(split.picture, predictor.processor)
+    train = ExampleDataset(examples, rows, cache, options.seed if options.augment else None)
+    image_token = getattr(predictor.processor, "image_token_id", None)
+    counts = {ids: ids.count(image_token) for ids in {example.prompt_ids for example in examples}}
+    return Material(
+        train=train,
+        validation=_gather_validation(dataset, predictor, encoder, options),
+        left_out=tuple(left_out),
+        picture_tokens=(min(counts.values()), max(counts.values())),
+        crops=1 + getattr(predictor.processor.image_processor, "num_crops", 0),
+    )
+
+
+def _gather_validation(
+    dataset: Dataset, predictor: Predictor, encoder: Encoder, options: TrainOptions
+) -> Validation | None:
+    split = dataset.rows("validation")
+    count = min(options.evaluation_rows, len(split)) if options.evaluations else 0
+    places = sorted(random.Random(options.seed).sample(range(len(split)), count))
+    examples, rows, _ = _encode(split, places, encoder)
+    if not examples:
+        if options.best_metric != "loss":
+            raise TrainError(
+                f"best_metric {options.best_metric!r} needs validation rows, and there are none to "
+                "answer. Raise evaluations and evaluation_rows, or build with a larger "
+                "validation_share."
+            )
+        return None
+    truths: list[Mapping[str, Any]] = [split.values(row) for row in rows]
+    check_best_metric(options.best_metric, predictor.task, truths)
+    cache = PictureCache(split.picture, predictor.processor)
+    return Validation(
+        predictor, ExampleDataset(examples, rows, cache, None), truths, options.batch_size
+    )
+
+
+def _encode(
+    split: Split, places: Sequence[int], encoder: Encoder
+) -> tuple[list[Example], list[int], list[LeftOut]]:
+    """Encode rows: the examples, their places in the split, and the rows left out."""
+    ids = split.column("row_id")
+    widths, heights = split.column("image_width"), split.column("image_height")
+    examples, rows, left_out = [], [], []
+    for place in places:
+        size = int(widths[place]), int(heights[place])
+        encoded = encoder.encode(str(ids[place]), split.values(place), size)
+        if isinstance(encoded, LeftOut):
+            left_out.append(encoded)
+        else:
+            examples.append(encoded)
+            rows.append(place)
+    return examples, rows, left_out

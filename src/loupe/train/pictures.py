@@ -1,0 +1,91 @@
+"""Pictures for training: kept in memory at the size the model sees, and varied a little.
+
+Work on 8-bit pixels before the processor, so that every family of models can use it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from loupe import vlm
+
+__all__ = ["PictureCache", "vary_picture"]
+
+DEFAULT_CACHE_BYTES = 2**30
+MAX_SHIFT = 0.06  # of a side
+MAX_ZOOM = 1.08
+MIRROR_PROBABILITY = 0.5
+
+
+class PictureCache:
+    """Opens pictures by row, fitted to what the processor will resize them to.
+
+    Pictures are kept as 8-bit pixels up to `max_bytes` in all; what comes later is opened anew
+    each time. A picture that fitting would enlarge stays as it is.
+    """
+
+    def __init__(
+        self,
+        open_picture: Callable[[int], Image.Image],
+        processor: Any,
+        max_bytes: int = DEFAULT_CACHE_BYTES,
+    ) -> None:
+        self._open_picture = open_picture
+        self._processor = processor
+        self._free_bytes = max_bytes
+        self._kept: dict[int, np.ndarray[Any, np.dtype[np.uint8]]] = {}
+
+    def picture(self, row: int) -> Image.Image:
+        """Give a row's picture: RGB, fitted."""
+        if row in self._kept:
+            return Image.fromarray(self._kept[row])
+        picture = self._fit(self._open_picture(row))
+        pixels = np.array(picture)  # (height, width, 3)
+        if pixels.nbytes <= self._free_bytes:
+            self._free_bytes -= pixels.nbytes
+            self._kept[row] = pixels
+        return picture
+
+    def _fit(self, picture: Image.Image) -> Image.Image:
+        size = vlm.fit_picture_size(self._processor, picture.size)
+        if size is None or size[0] * size[1] >= picture.width * picture.height:
+            return picture
+        if picture.width >= picture.height:
+            return picture.resize(size, Image.Resampling.BILINEAR)
+        # As the processor does it: portraits are resized lying down, for the same rounding.
+        lying = picture.transpose(Image.Transpose.TRANSPOSE)
+        lying = lying.resize(size[::-1], Image.Resampling.BILINEAR)
+        return lying.transpose(Image.Transpose.TRANSPOSE)
+
+
+def vary_picture(picture: Image.Image, key: str) -> Image.Image:
+    """Shift, scale and mirror a picture by a little; the same key gives the same picture.
+
+    What comes in from outside has the mean colour of the corners. The size stays.
+    """
+    draw = random.Random(key)
+    width, height = picture.size
+    step = MAX_ZOOM ** draw.uniform(-1, 1)  # source pixels per pixel
+    mirror = -1 if draw.random() < MIRROR_PROBABILITY else 1
+    shift_x = draw.uniform(-MAX_SHIFT, MAX_SHIFT) * width
+    shift_y = draw.uniform(-MAX_SHIFT, MAX_SHIFT) * height
+    left = (1 - mirror * step) * width / 2 + shift_x
+    top = (1 - step) * height / 2 + shift_y
+    return picture.transform(
+        picture.size,
+        Image.Transform.AFFINE,
+        (mirror * step, 0, left, 0, step, top),
+        Image.Resampling.BILINEAR,
+        fillcolor=_corner_colour(picture),
+    )
+
+
+def _corner_colour(picture: Image.Image) -> tuple[int, ...]:
+    pixels = np.asarray(picture)  # (height, width, 3)
+    corners = pixels[[0, 0, -1, -1], [0, -1, 0, -1]]  # (4, 3)
+    return tuple(int(level) for level in corners.mean(axis=0).round())

@@ -1,0 +1,213 @@
+"""One run: a model, rows and options in; checkpoints, scores and the best model out.
+
+Nothing here opens a dataset, so that other sources of samples can be trained on as well.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+from transformers import TrainingArguments
+
+from loupe import vlm
+from loupe.evaluate.scores import is_lower_better
+from loupe.options import TrainOptions
+from loupe.predict import Predictor
+from loupe.tracking import Tracker
+from loupe.train import checkpoints
+from loupe.train.callbacks import (
+    PaceCallback,
+    ProgressCallback,
+    TrackerCallback,
+    stop_after_step,
+)
+from loupe.train.examples import Sample
+from loupe.train.optimizer import build_optimizer, default_learning_rate
+from loupe.train.schedule import RunClock, learning_rate_share
+from loupe.train.trainer import AnswerTrainer
+from loupe.train.validation import Validation
+
+__all__ = ["Outcome", "choose_precision", "train_on"]
+
+logger = logging.getLogger(__name__)
+
+NEVER = 10**9  # a step that no run reaches: when to log and save is PaceCallback's to say
+TRACKED_PICTURES = 16
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended."""
+
+    checkpoint: Path
+    """The checkpoint with the best model."""
+    steps: int
+    seconds: float
+    best_step: int
+    best_score: float | None
+    """Value of best_metric at `best_step`; None where nothing was evaluated."""
+
+
+def train_on(
+    predictor: Predictor,
+    train: Dataset[Sample],
+    validation: Validation | None,
+    options: TrainOptions,
+    tracker: Tracker,
+    steps: int,
+) -> Outcome:
+    """Train a model until `steps`, max_minutes or a signal; resume where checkpoints stand.
+
+    Args:
+        predictor: the model, ready to be trained, with processor and task.
+        train: samples by draw (place, epoch), with `lengths`.
+        validation: rows to answer from time to time; None for none.
+        options: of these `dataset` and `model` are not read.
+        tracker: started.
+        steps: number of optimizer steps.
+
+    Raises:
+        TrainError: the loss or a gradient has no finite value.
+        KeyboardInterrupt: a signal ended the run; its last checkpoint is whole.
+    """
+    folder = Path(options.output)
+    seconds = None if options.max_minutes is None else 60 * options.max_minutes
+    clock = RunClock(steps, seconds)
+    pace = PaceCallback(clock, options.evaluations if validation else 0)
+    trainer = _make_trainer(predictor, train, validation, options, tracker, clock)
+    for callback in (pace, ProgressCallback(clock), TrackerCallback(tracker)):
+        trainer.add_callback(callback)
+    last = checkpoints.find_last_checkpoint(folder)
+    is_over = last is not None and _resume(pace, last)
+    if not is_over:
+        with stop_after_step(pace):
+            trainer.train(resume_from_checkpoint=str(last) if last else None)
+        if pace.should_stop and not pace.is_over:
+            raise KeyboardInterrupt
+    return _conclude(folder, clock)
+
+
+def choose_precision(precision: str, device: str) -> str:
+    """Resolve `auto`: bf16 on a GPU that has it, else fp32."""
+    if precision != "auto":
+        return precision
+    has_bf16 = device.startswith("cuda") and torch.cuda.is_bf16_supported()
+    return "bf16" if has_bf16 else "fp32"
+
+
+def _resume(pace: PaceCallback, checkpoint: Path) -> bool:
+    """Set the pace as a checkpoint left it, and tell whether the run was at its end there."""
+    state = checkpoints.read_record(checkpoint / checkpoints.TRAINER_STATE) or {}
+    pace.resume(state["stateful_callbacks"]["PaceCallback"]["attributes"])
+    if not pace.is_over:
+        logger.info("Going on from step %s", state["global_step"])
+    return pace.is_over
+
+
+def _make_trainer(
+    predictor: Predictor,
+    train: Dataset[Sample],
+    validation: Validation | None,
+    options: TrainOptions,
+    tracker: Tracker,
+    clock: RunClock,
+) -> AnswerTrainer:
+    rate = options.learning_rate or default_learning_rate(options.method, options.optimizer)
+    optimizer = build_optimizer(predictor.model, options.optimizer, rate, options.weight_decay)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer,
+        lambda step: learning_rate_share(
+            clock.progress(step), options.warmup_share, options.schedule
+        ),
+    )
+    trainer: AnswerTrainer
+
+    def evaluate_now() -> dict[str, float]:
+        assert validation is not None, "nothing asks for scores without validation rows"
+        step = trainer.state.global_step
+        scores, answers = validation.score()
+        logger.info("step %s: %s", step, _tell(scores))
+        rows = validation.predicted_rows(answers, TRACKED_PICTURES)
+        tracker.predictions("train/predictions", rows, step)
+        worst = math.inf if is_lower_better(options.best_metric) else -math.inf
+        return {options.best_metric: worst, **scores}  # a score for which no row counts is absent
+
+    trainer = AnswerTrainer(
+        _arguments(options, clock.max_steps),
+        predictor.processor,
+        train,
+        evaluate_now,
+        model=predictor.model,
+        optimizers=(optimizer, schedule),
+    )
+    return trainer
+
+
+def _arguments(options: TrainOptions, steps: int) -> TrainingArguments:
+    device = vlm.choose_device("auto")
+    # transformers 5.23 renamed it; the old name goes away with 6.
+    known = inspect.signature(TrainingArguments).parameters
+    recompute = (
+        "activation_checkpointing"
+        if "activation_checkpointing" in known
+        else ("gradient_checkpointing")
+    )
+    settings: Mapping[str, Any] = {
+        recompute: options.gradient_checkpointing,
+        "output_dir": str(Path(options.output) / checkpoints.CHECKPOINTS),
+        "max_steps": steps,
+        "per_device_train_batch_size": options.batch_size,
+        "gradient_accumulation_steps": options.gradient_accumulation,
+        "max_grad_norm": options.max_gradient_norm,
+        "bf16": choose_precision(options.precision, device) == "bf16",
+        "use_cpu": device == "cpu",
+        "seed": options.seed,
+        "save_strategy": "steps",
+        "save_steps": NEVER,
+        "save_total_limit": options.keep_checkpoints + 1,
+        "metric_for_best_model": options.best_metric,
+        "greater_is_better": not is_lower_better(options.best_metric),
+        "logging_strategy": "no",
+        "logging_nan_inf_filter": False,  # a loss without a value stops the run
+        "eval_strategy": "no",
+        "report_to": [],
+        "disable_tqdm": True,
+        "remove_unused_columns": False,
+        "dataloader_pin_memory": device != "cpu",
+        "dataloader_num_workers": _count_loader_workers(device),
+        "label_names": ["labels"],
+    }
+    return TrainingArguments(**settings)
+
+
+def _count_loader_workers(device: str) -> int:
+    """Prepare batches beside a GPU; on a CPU a second process would only take turns."""
+    return 0 if device == "cpu" else min(8, max(1, (os.cpu_count() or 2) // 2))
+
+
+def _conclude(folder: Path, clock: RunClock) -> Outcome:
+    last = checkpoints.find_last_checkpoint(folder)
+    assert last is not None, "a run ends with a checkpoint"
+    state = checkpoints.read_record(last / checkpoints.TRAINER_STATE) or {}
+    best_step = state.get("best_global_step") or state["global_step"]
+    best = last.with_name(f"checkpoint-{best_step}")
+    return Outcome(
+        checkpoint=best,
+        steps=state["global_step"],
+        seconds=clock.elapsed_seconds,
+        best_step=best_step,
+        best_score=state.get("best_metric"),
+    )
+
+
+def _tell(scores: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.3f}" for name, value in scores.items())

@@ -1,0 +1,230 @@
+"""The train stage from end to end: load, encode, tell, train, keep the best."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from loupe.errors import MissingExtraError, TrainError
+from loupe.options import TrainOptions, save_options
+
+if TYPE_CHECKING:
+    from loupe.build.dataset import Dataset
+    from loupe.predict import Predictor
+    from loupe.train.plan import Plan
+    from loupe.train.run import Outcome
+
+__all__ = ["TrainResult", "train_model"]
+
+logger = logging.getLogger(__name__)
+
+NAMED_LEFT_OUT = 100
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a run wrote."""
+
+    output: str
+    dataset: str
+    record: dict[str, Any]
+    """The content of training.json."""
+    was_finished: bool
+    """The folder held this finished run already; nothing was done."""
+    differing: tuple[str, ...] = ()
+    """Options that are other than those of the finished run."""
+
+    def summary(self) -> str:
+        """Tell a person what came out, and what to run next."""
+        record, metric = self.record, self.record["best_metric"]
+        score = record["best_score"]
+        told = "" if score is None else f"; best {metric} {score:.3f} at step {record['best_step']}"
+        lines = [f"Trained {record['steps']:,} steps in {_minutes(record['seconds'])}{told}."]
+        if self.was_finished:
+            lines.insert(0, f"{self.output} holds a finished run; nothing was done.")
+            if self.differing:
+                lines.append(
+                    f"It was made with other values of {', '.join(self.differing)}; choose another "
+                    "output, or --overwrite it."
+                )
+        verb = "Found" if self.was_finished else "Wrote"
+        lines.append(
+            f"{verb} the model in {self.output}. Next: `loupe evaluate --model {self.output} "
+            f"--dataset {self.dataset} --output evaluation`"
+        )
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the same as plain data."""
+        return {"output": self.output, "was_finished": self.was_finished, **self.record}
+
+
+def train_model(options: TrainOptions) -> TrainResult:
+    """Fine-tune a model on a dataset; resume an unfinished run, leave a finished one alone.
+
+    Raises:
+        TrainError: the run cannot start or cannot go on.
+        DatasetError: the dataset folder is missing or unfinished.
+        CheckpointError: no model can be loaded.
+        MissingExtraError: accelerate, peft or a tracker is not installed.
+    """
+    from loupe.build.dataset import Dataset
+    from loupe.train import checkpoints
+
+    folder = Path(options.output)
+    differing = tuple(checkpoints.differing_options(folder, asdict(options)))
+    finished = checkpoints.read_record(folder / checkpoints.FINISHED)
+    if finished is not None and not options.overwrite:
+        return TrainResult(
+            options.output, options.dataset, finished, was_finished=True, differing=differing
+        )
+    dataset = Dataset.open(options.dataset)
+    _check_installed()
+    checkpoints.prepare_output(folder, overwrite=options.overwrite)
+    _check_resumable(folder, differing, dataset, options)
+    record = _train(options, dataset, folder)
+    return TrainResult(options.output, options.dataset, record, was_finished=False)
+
+
+def _train(options: TrainOptions, dataset: Dataset, folder: Path) -> dict[str, Any]:
+    from loupe.tracking import RunDescription, open_trackers
+    from loupe.train import checkpoints
+    from loupe.train.adapters import choose_trained
+    from loupe.train.material import gather_material
+    from loupe.train.plan import make_plan
+    from loupe.train.run import train_on
+
+    tracker = open_trackers(options.tracker)
+    predictor = _load(options, dataset)
+    predictor.model, targets = choose_trained(predictor.model, options, _base_name(options.model))
+    material = gather_material(dataset, predictor, options)
+    processes = int(os.environ.get("WORLD_SIZE", "1"))  # torchrun sets it
+    plan = make_plan(predictor.model, targets, material, options, processes)
+    for line in plan.describe(options):
+        logger.info(line)
+    save_options(options, folder)
+    left_out = [asdict(each) for each in material.left_out[:NAMED_LEFT_OUT]]
+    fingerprint = dataset.info["fingerprint"]
+    checkpoints.write_record(
+        folder / checkpoints.PLAN,
+        {"dataset_fingerprint": fingerprint, **plan.to_dict(), "left_out_rows": left_out},
+    )
+    tracker.start(
+        RunDescription(
+            job_type="train",
+            project=options.project,
+            name=options.run_name,
+            folder=folder,
+            options=asdict(options),
+            dataset={name: dataset.info.get(name) for name in ("fingerprint", "counts", "task")},
+        )
+    )
+    has_failed = True
+    try:
+        outcome = train_on(
+            predictor, material.train, material.validation, options, tracker, plan.steps
+        )
+        record = _finish(folder, outcome, plan, predictor, dataset, options)
+        tracker.artifact(folder, ["best", "latest"])
+        has_failed = False
+    finally:
+        tracker.finish(has_failed=has_failed)
+    return record
+
+
+def _finish(
+    folder: Path,
+    outcome: Outcome,
+    plan: Plan,
+    predictor: Predictor,
+    dataset: Dataset,
+    options: TrainOptions,
+) -> dict[str, Any]:
+    """Copy the best model out of its checkpoint and write the record, last."""
+    from loupe.train import checkpoints
+
+    checkpoints.copy_model_files(outcome.checkpoint, folder)
+    predictor.task.save(folder / "task.yaml")
+    record = {
+        "format": 1,
+        "base": _base_name(options.model),
+        "method": options.method,
+        "parts": plan.parts,
+        "steps": outcome.steps,
+        "seconds": round(outcome.seconds, 1),
+        "best_metric": options.best_metric,
+        "best_step": outcome.best_step,
+        "best_score": outcome.best_score,
+        "train_rows": plan.train_rows,
+        "left_out": plan.left_out,
+        "dataset_fingerprint": dataset.info["fingerprint"],
+    }
+    checkpoints.write_record(folder / checkpoints.FINISHED, record)
+    return record
+
+
+def _load(options: TrainOptions, dataset: Dataset) -> Predictor:
+    """Load the model to train, in the precision of its weights while training."""
+    import torch
+
+    from loupe.predict import Predictor
+    from loupe.train.run import choose_precision
+    from loupe.vlm import choose_device, load_model_and_processor
+
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)  # weights of new adapters
+    device = choose_device("auto")
+    is_halved = options.method == "lora" and choose_precision(options.precision, device) == "bf16"
+    # What is trained stays in float32: bfloat16 rounds small steps away.
+    model, processor = load_model_and_processor(
+        options.model, dtype="bfloat16" if is_halved else "float32", device=device
+    )
+    if options.num_crops is not None:
+        if not hasattr(processor.image_processor, "num_crops"):
+            raise TrainError(
+                f"num_crops is for Phi-3-Vision; {options.model!r} has no HD crops. Drop num_crops."
+            )
+        processor.image_processor.num_crops = options.num_crops
+    return Predictor(model, processor, dataset.task)
+
+
+def _base_name(model: str) -> str:
+    """Give the name under which a model is found again from elsewhere."""
+    path = Path(model).expanduser()
+    return str(path.resolve()) if path.is_dir() else model
+
+
+def _check_installed() -> None:
+    try:
+        import accelerate  # noqa: F401  # the Trainer needs it
+    except ImportError as error:
+        raise MissingExtraError("Training", "accelerate", "train") from error
+
+
+def _check_resumable(
+    folder: Path, differing: tuple[str, ...], dataset: Dataset, options: TrainOptions
+) -> None:
+    from loupe.train import checkpoints
+
+    if options.overwrite or checkpoints.find_last_checkpoint(folder) is None:
+        return
+    if differing:
+        raise TrainError(
+            f"output {options.output!r} holds an unfinished run with other values of "
+            f"{', '.join(differing)}. Give the same to go on with it, choose another output, or "
+            "--overwrite it."
+        )
+    plan = checkpoints.read_record(folder / checkpoints.PLAN) or {}
+    if plan.get("dataset_fingerprint") != dataset.info["fingerprint"]:
+        raise TrainError(
+            f"output {options.output!r} holds an unfinished run on another state of dataset "
+            f"{options.dataset!r}. Choose another output, or --overwrite it."
+        )
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds // 60:.0f} min {seconds % 60:.0f} s" if seconds >= 60 else f"{seconds:.0f} s"
