@@ -127,12 +127,12 @@ def _evaluate(
 
 
 def _silence(twins: Sequence[Measured]) -> Iterator[str]:
-    """Tell where a twin mostly says nothing, so that beating it proves little."""
+    """Tell where a twin mostly says nothing, so that beating it alone would prove little."""
     for twin in twins:
         if (rate := twin.scores["parse_rate"].value) < 0.5:
             yield (
                 f"{100 * (1 - rate):.0f} % of the {twin.system.name} twin's answers do not parse, "
-                "which counts as wrong: the other twin is the fairer comparison."
+                "which counts as wrong: a gain over this twin alone would prove little."
             )
 
 

@@ -16,6 +16,7 @@ __all__ = [
     "answer_statistics",
     "bounded_number",
     "headline_score",
+    "headline_statistics",
     "is_lower_better",
     "is_number",
     "row_scores",
@@ -67,6 +68,20 @@ def is_number(task: Task, field: str) -> bool:
 def headline_score(task: Task, field: str) -> str:
     """Name of the one score that stands for a field in comparisons."""
     return f"{field}_{HEADLINES.get(task.fields[field].type, NUMBER_HEADLINE)}"
+
+
+def headline_statistics(
+    task: Task, truths: Truths, answers: Sequence[Answer]
+) -> dict[str, Mean | Median]:
+    """Give the one score of each field that stands for it; these can be had of some rows alone."""
+    rows = row_scores(task, truths, answers)
+    parts = {"text": "token_f1", "choice": "right"}
+    return {
+        headline_score(task, field): Median(rows[f"{field}_ape"])
+        if is_number(task, field)
+        else Mean(rows[f"{field}_{parts[kind.type]}"])
+        for field, kind in task.fields.items()
+    }
 
 
 def bounded_number(value: float) -> float:

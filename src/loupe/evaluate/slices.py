@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from loupe.evaluate.figures import show_number
 from loupe.evaluate.intervals import Interval
-from loupe.evaluate.scores import answer_statistics, headline_score, is_lower_better, is_number
+from loupe.evaluate.scores import headline_statistics, is_lower_better, is_number
 from loupe.evaluate.systems import Measures
 from loupe.task import Answer, Task
 
@@ -36,15 +36,11 @@ class Slice:
 def measure_slices(measures: Measures, answers: Sequence[Answer]) -> tuple[Slice, ...]:
     """Score the answers on each slice; slices of a number come in its order."""
     task, rows = measures.task, measures.rows
-    wanted = [headline_score(task, field) for field in task.fields]
+    statistics = headline_statistics(task, rows.truths, answers)
     slices = []
     for by, name, numbers in _slices(task, rows.truths):
-        part = [rows.truths[number] for number in numbers]
-        statistics = answer_statistics(task, part, [answers[number] for number in numbers])
-        draws = measures.draw(
-            {score: statistics[score] for score in wanted},
-            [rows.groups[number] for number in numbers],
-        )
+        part = {score: statistic.of_rows(numbers) for score, statistic in statistics.items()}
+        draws = measures.draw(part, [rows.groups[number] for number in numbers])
         scores = {score: drawn.interval(measures.confidence) for score, drawn in draws.items()}
         slices.append(Slice(by, name, len(numbers), scores))
     return tuple(slices)

@@ -71,7 +71,7 @@ class Measures:
         scores = {name: drawn.interval(self.confidence) for name, drawn in draws.items()}
         return Measured(system, draws, scores)
 
-    def draw(self, statistics: dict[str, Statistic], groups: Sequence[str]) -> dict[str, Draws]:
+    def draw(self, statistics: Mapping[str, Statistic], groups: Sequence[str]) -> dict[str, Draws]:
         """Resample statistics of rows that belong to these groups."""
         return resample(statistics, groups, resamples=self.resamples, seed=self.seed)
 

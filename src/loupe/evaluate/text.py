@@ -40,10 +40,12 @@ def token_f1(answer: str, truth: str) -> float:
 
 def chrf_counts(answers: Sequence[str], truths: Sequence[str]) -> Values:
     """Count n-grams for chrF: (rows, orders, 3), of the answer, of the truth, and in both."""
-    rows = [
-        [_order_counts(answer, truth, order) for order in range(1, CHRF_ORDERS + 1)]
-        for answer, truth in zip(map(_squeeze, answers), map(_squeeze, truths), strict=True)
-    ]
+    pairs = list(zip(map(_squeeze, answers), map(_squeeze, truths), strict=True))
+    counts = {
+        (answer, truth): [_order_counts(answer, truth, n) for n in range(1, CHRF_ORDERS + 1)]
+        for answer, truth in set(pairs)
+    }
+    rows = [counts[pair] for pair in pairs]
     return np.array(rows, dtype=np.float64).reshape(len(rows), CHRF_ORDERS, 3)
 
 

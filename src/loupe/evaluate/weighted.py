@@ -31,6 +31,10 @@ class Mean:
 
     values: Values
 
+    def of_rows(self, rows: NDArray[np.integer]) -> Mean:
+        """Give the same statistic of some of the rows."""
+        return Mean(self.values[rows])
+
     def __call__(self, weights: Values) -> Values:
         """Give the value for each resample."""
         counted = ~np.isnan(self.values)
@@ -43,6 +47,10 @@ class Median:
     """Median of the rows' values; rows whose value is NaN are not counted."""
 
     values: Values
+
+    def of_rows(self, rows: NDArray[np.integer]) -> Median:
+        """Give the same statistic of some of the rows."""
+        return Median(self.values[rows])
 
     def __call__(self, weights: Values) -> Values:
         """Give the value for each resample."""

@@ -14,7 +14,7 @@ __all__ = ["Axis", "Bar", "Point", "draw_bars", "draw_scatter"]
 
 SIDE_PX = 380
 MARGIN_PX = 52  # left of and below the plane, for numbers and names
-EDGE_PX = 10  # above it and to its right
+EDGE_PX = 18  # above it and to its right
 ROW_PX = 26
 LABEL_PX = 300
 LABEL_CHARACTERS = 44
