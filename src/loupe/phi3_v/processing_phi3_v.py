@@ -40,7 +40,7 @@ class Phi3VProcessingKwargs(ProcessingKwargs, total=False):  # type: ignore[misc
     """What a call may set for its texts and pictures."""
 
     images_kwargs: Phi3VImagesKwargs
-    _defaults = {}  # noqa: RUF012  # transformers 5.17 wants it
+    _defaults = {}  # type: ignore[var-annotated]  # noqa: RUF012  # for transformers 5.17
 
 
 class Phi3VProcessor(ProcessorMixin):  # type: ignore[misc]  # untyped in transformers
