@@ -19,7 +19,7 @@ def how(tmp_path):
     (tmp_path / "spool").mkdir()
     return Gathering(
         spool=tmp_path / "spool",
-        fetching=FetchRules(timeout_seconds=5, max_bytes=10**6, retries=1, allow_private=True),
+        fetching=FetchRules(timeout_seconds=60, max_bytes=10**6, retries=1, allow_private=True),
         checking=PictureRules(min_side_px=28, max_pixels=10**6, max_side_px=None, max_bytes=10**6),
         concurrency=4,
         workers=1,
@@ -81,4 +81,4 @@ def test_workers_end_when_their_parent_is_killed():
     started = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     assert started.stdout.readline() == "ready\n"
     started.kill()
-    started.communicate(timeout=60)
+    started.communicate(timeout=300)
