@@ -39,6 +39,7 @@ __all__ = [
     "make_dialogue",
     "pool_image_features",
     "prepare_pictures",
+    "stop_generation_at",
     "underlying_model",
     "without_peft_warning",
     "without_progress_bars",
@@ -150,6 +151,17 @@ def make_dialogue(processor: Any, question: str) -> Dialogue:
             f"The tokenizer has no token {end!r}, which ends an answer. Add it as a special token."
         )
     return Dialogue(prompt, end, int(end_id))
+
+
+def stop_generation_at(model: Any, dialogue: Dialogue) -> None:
+    """Make the model's own generation settings end an answer where it ends, for other tools."""
+    settings = model.generation_config
+    ends = (
+        settings.eos_token_id
+        if isinstance(settings.eos_token_id, list)
+        else [settings.eos_token_id]
+    )
+    settings.eos_token_id = sorted({dialogue.end_id, *(end for end in ends if end is not None)})
 
 
 def prepare_pictures(processor: Any, pictures: Sequence[Image.Image]) -> dict[str, torch.Tensor]:

@@ -172,7 +172,12 @@ def _load(options: TrainOptions, dataset: Dataset) -> Predictor:
 
     from loupe.predict import Predictor
     from loupe.train.run import choose_precision
-    from loupe.vlm import choose_device, load_model_and_processor
+    from loupe.vlm import (
+        choose_device,
+        load_model_and_processor,
+        make_dialogue,
+        stop_generation_at,
+    )
 
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -189,6 +194,7 @@ def _load(options: TrainOptions, dataset: Dataset) -> Predictor:
                 f"num_crops is for Phi-3-Vision; {options.model!r} has no HD crops. Drop num_crops."
             )
         processor.image_processor.num_crops = options.num_crops
+    stop_generation_at(model, make_dialogue(processor, dataset.task.question))
     return Predictor(model, processor, dataset.task)
 
 
