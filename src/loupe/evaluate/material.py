@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loupe.errors import EvaluateError
@@ -18,6 +20,7 @@ __all__ = ["Material", "read_material"]
 
 MAX_BASELINE_ROWS = 5000  # training rows whose pictures the nearest neighbours look at
 FEW_GROUPS = 20
+TRAINING_RECORD = "training.json"
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,10 @@ def read_material(dataset: Dataset, options: EvaluateOptions) -> Material:
     """Read the rows and check every option that speaks of them.
 
     Raises:
-        EvaluateError: the split is unknown or empty, or a named column does not fit.
+        EvaluateError: a number is out of its range, the split is unknown or empty, or a named
+            column does not fit.
     """
+    _check_numbers(options)
     if options.split not in {"train", "validation", "test"}:
         raise EvaluateError(
             f"There is no split {options.split!r}; choose one of train, validation, test."
@@ -57,7 +62,34 @@ def read_material(dataset: Dataset, options: EvaluateOptions) -> Material:
         read_rows(train, max_rows=MAX_BASELINE_ROWS, seed=options.seed),
         read_words(dataset, dataset.task, rows, options.words),
         best_answers(dataset.task, rows, options.best_columns),
-        tuple(_notes(options, rows, len(train))),
+        tuple(_notes(options, rows, len(train))) + _origin(options, dataset),
+    )
+
+
+def _check_numbers(options: EvaluateOptions) -> None:
+    least = {"batch_size": 1, "max_rows": 1, "max_new_tokens": 1, "bootstrap": 0}
+    for name, smallest in least.items():
+        value = getattr(options, name)
+        if value is not None and value < smallest:
+            raise EvaluateError(f"{name} is {value}; it must be at least {smallest}.")
+    if not 0 < options.confidence < 1:
+        raise EvaluateError(
+            f"confidence is {options.confidence}; it must lie between 0 and 1, such as 0.95."
+        )
+
+
+def _origin(options: EvaluateOptions, dataset: Dataset) -> tuple[str, ...]:
+    """Tell where the model was trained on another dataset, if it says on which."""
+    try:
+        record = json.loads((Path(options.model) / TRAINING_RECORD).read_text("utf-8"))
+    except (OSError, ValueError):
+        return ()
+    theirs = record.get("dataset_fingerprint") if isinstance(record, dict) else None
+    if theirs in (None, dataset.info.get("fingerprint")):
+        return ()
+    return (
+        "The model was trained on another dataset than this one; whether it met these pictures "
+        "there is not known.",
     )
 
 

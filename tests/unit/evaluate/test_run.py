@@ -172,6 +172,8 @@ def test_scores_hold_no_nan(run):
     ("changes", "message"),
     [
         ({"split": "tset"}, "There is no split 'tset'; choose one of train, validation, test"),
+        ({"batch_size": 0}, "batch_size is 0; it must be at least 1"),
+        ({"confidence": 95}, "confidence is 95; it must lie between 0 and 1"),
         ({"split": "validation"}, "has no validation rows to answer"),
         ({"words": ["color"]}, "words names column 'color', which the dataset does not have"),
         ({"words": ["row_id"]}, "no row's title says its value"),
@@ -233,6 +235,14 @@ def test_an_absurd_number_spoils_neither_scores_nor_files(make_dataset, options)
     assert result.scores["scores"]["evaluate/stock_mae"]["value"] > 1e14
     table = pq.read_table(Path(result.output) / "predictions.parquet")
     assert table.num_rows == 160
+
+
+@pytest.mark.parametrize(("fingerprint", "is_noted"), [("f" * 64, False), ("0" * 64, True)])
+def test_a_model_of_another_dataset_is_noted(run, tmp_path, fingerprint, is_noted):
+    record = json.dumps({"dataset_fingerprint": fingerprint})
+    (tmp_path / "training.json").write_text(record, "utf-8")
+    notes = run(model=str(tmp_path)).scores["notes"]
+    assert any("trained on another dataset" in note for note in notes) is is_noted
 
 
 def test_a_silent_twin_is_noted(run):
