@@ -35,8 +35,13 @@ def round_like_a_shop(price: float) -> float:
     >>> [round_like_a_shop(price) for price in (62.3, 487.0, 2312.0)]
     [60.0, 490.0, 2300.0]
     """
-    step = 5 if price < 150 else 10 if price < 1500 else 50
-    return float(max(step, step * round(price / step)))
+    return float(_rounded(np.array(price)))
+
+
+def _rounded(prices: NDArray[np.float64]) -> NDArray[np.float64]:
+    step = np.where(prices < 150, 5.0, np.where(prices < 1500, 10.0, 50.0))
+    rounded: NDArray[np.float64] = np.maximum(step, step * np.round(prices / step))
+    return rounded
 
 
 def lawful_price(house: House, kind: str, attributes: dict[str, str]) -> float:
@@ -64,10 +69,6 @@ def price_error(tag: Sequence[float], guess: Sequence[float]) -> PriceError:
 def simulated_best_error(house: House, lawful: Sequence[float], seed: int) -> PriceError:
     """The error of a reader who knows the law and sees every attribute, over fresh noise."""
     rng = np.random.default_rng([seed, len(lawful)])
-    tags, guesses = [], []
-    for price in lawful:
-        best = round_like_a_shop(price)
-        draws = [tag_price(price, house, rng) for _ in range(SIMULATED_DRAWS)]
-        tags.extend(draws)
-        guesses.extend([best] * SIMULATED_DRAWS)
-    return price_error(tags, guesses)
+    prices = np.repeat(np.asarray(lawful, dtype=float), SIMULATED_DRAWS)
+    noise = np.exp(rng.normal(0.0, house.price_noise_sigma, prices.shape))
+    return price_error(_rounded(prices * noise).tolist(), _rounded(prices).tolist())

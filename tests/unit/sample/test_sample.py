@@ -9,9 +9,9 @@ from PIL import Image
 
 from loupe.errors import SampleError
 from loupe.options import SampleOptions
-from loupe.sample import make_sample
+from loupe.sample import draw_products, make_sample
 from loupe.sample import sample as module
-from loupe.sample.table import NOT_AVAILABLE, REAL_COLUMNS
+from loupe.sample.table import NOT_AVAILABLE, REAL_COLUMNS, to_table
 
 ROWS = 40
 
@@ -58,9 +58,8 @@ def test_table_has_the_real_columns_first_and_a_picture_per_row(folder):
             assert picture.mode == "RGB"
 
 
-def test_missing_values_are_marked_as_in_the_real_sets_and_never_in_targets(tmp_path):
-    make_sample(options(tmp_path / "many", rows=300, image_size_px=32))
-    table = pq.read_table(tmp_path / "many" / "products.parquet").to_pydict()
+def test_missing_values_are_marked_as_in_the_real_sets_and_never_in_targets():
+    table = to_table(draw_products("corvane", 300, 0), seed=0).to_pydict()
     assert NOT_AVAILABLE in table["category2_code"]
     assert NOT_AVAILABLE in table["itemurl"]
     assert NOT_AVAILABLE not in {*table["title"], *table["category3_code"]}
