@@ -66,7 +66,7 @@ class Phi3VPreTrainedModel(Phi3PreTrainedModel):  # type: ignore[misc]  # untype
 
     config: Phi3VConfig
     input_modalities = ("image", "text")
-    _no_split_modules = ["Phi3DecoderLayer", "CLIPEncoderLayer", "CLIPVisionEmbeddings"]  # noqa: RUF012
+    _no_split_modules = ["Phi3DecoderLayer", "Phi3VImageEmbedding"]  # noqa: RUF012
     # Aliases and buffers that some published or re-saved checkpoints carry.
     _keys_to_ignore_on_load_unexpected = [  # noqa: RUF012
         r"vision_embed_tokens\.wte\.weight",

@@ -2,8 +2,8 @@ import copy
 
 import pytest
 import torch
+from tiny_phi3_v import HEAD_PAIRS, make_config
 
-from conftest import HEAD_PAIRS, make_config
 from loupe.phi3_v import Phi3VConfig
 
 SU = {

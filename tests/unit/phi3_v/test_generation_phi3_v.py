@@ -1,8 +1,7 @@
 import pytest
 import torch
+from tiny_phi3_v import ROPE_LIMIT, make_model
 from transformers import set_seed
-
-from conftest import ROPE_LIMIT, make_model
 
 NEW_TOKENS = 12
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny_phi3_v import CROP_PX, draw
 
-from conftest import CROP_PX, draw
 from loupe.phi3_v import Phi3VImageProcessor
 from loupe.phi3_v.image_processing_phi3_v import shrink_to_crop
 

@@ -2,10 +2,10 @@ import copy
 
 import pytest
 import torch
+from tiny_phi3_v import ROPE_LIMIT, make_model
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForImageTextToText
 
-from conftest import ROPE_LIMIT, make_model
 from loupe.phi3_v import modeling_phi3_v, register
 from loupe.phi3_v.modeling_phi3_v import score_labels
 

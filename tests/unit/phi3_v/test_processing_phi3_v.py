@@ -1,8 +1,8 @@
 import pytest
 import torch
+from tiny_phi3_v import TOKENIZER
 from transformers import PreTrainedTokenizerFast
 
-from conftest import TOKENIZER
 from loupe.phi3_v import Phi3VProcessor
 from loupe.phi3_v.processing_phi3_v import flatten_messages
 

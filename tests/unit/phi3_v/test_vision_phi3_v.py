@@ -1,7 +1,7 @@
 import pytest
 import torch
+from tiny_phi3_v import CROP_PX
 
-from conftest import CROP_PX
 from loupe.phi3_v.vision_phi3_v import grids_from_sizes, merge_patches, select_real_crops
 
 
