@@ -1,8 +1,14 @@
 """What tests build for themselves: a random two-layer Phi-3-Vision with a tokenizer of its own."""
 
 import json
+import os
 
 import pytest
+
+# Before torch is imported. Two-layer models gain nothing from threads, and threads that wait for
+# each other made these tests thirty times as slow where cores were shared.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 WORDS = "Product: Category: Full Price: What is shown in this image? red green blue cup bag USD"
 PLACEHOLDERS = [f"<|placeholder{k}|>" for k in range(1, 5)]

@@ -39,8 +39,9 @@ def prepare_output(folder: Path, *, overwrite: bool) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise TrainError(f"output {str(folder)!r} is a file; name a folder.")
-    is_ours = (folder / OPTIONS).is_file() and (folder / CHECKPOINTS).is_dir()
-    if folder.is_dir() and any(folder.iterdir()) and not is_ours:
+    held = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    is_ours = {OPTIONS, CHECKPOINTS} <= held or held == {CHECKPOINTS}
+    if held and not is_ours:
         raise TrainError(
             f"output {str(folder)!r} holds files that are not of a training run; name a new or "
             "empty folder."

@@ -85,6 +85,7 @@ def train_model(options: TrainOptions) -> TrainResult:
     _check_installed()
     checkpoints.prepare_output(folder, overwrite=options.overwrite)
     _check_resumable(folder, differing, dataset, options)
+    save_options(options, folder)
     record = _train(options, dataset, folder)
     return TrainResult(options.output, options.dataset, record, was_finished=False)
 
@@ -105,7 +106,6 @@ def _train(options: TrainOptions, dataset: Dataset, folder: Path) -> dict[str, A
     plan = make_plan(predictor.model, targets, material, options, processes)
     for line in plan.describe(options):
         logger.info(line)
-    save_options(options, folder)
     left_out = [asdict(each) for each in material.left_out[:NAMED_LEFT_OUT]]
     fingerprint = dataset.info["fingerprint"]
     checkpoints.write_record(
@@ -152,7 +152,7 @@ def _finish(
         "format": 1,
         "base": _base_name(options.model),
         "method": options.method,
-        "parts": plan.parts,
+        "parts": {part: list(counts) for part, counts in plan.parts.items()},
         "steps": outcome.steps,
         "seconds": round(outcome.seconds, 1),
         "best_metric": options.best_metric,

@@ -1,0 +1,183 @@
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from loupe.errors import TrainError
+from loupe.options import TrainOptions
+from loupe.tracking import JsonlTracker, RunDescription, Trackers
+from loupe.train import checkpoints
+from loupe.train.run import choose_precision, train_on
+
+# accelerate warns that no GPU pins memory, and torch of its own LR scheduler under the Trainer.
+pytestmark = pytest.mark.filterwarnings("ignore:.*pin_memory.*")
+
+
+class Killed(BaseException):
+    """What a test throws in place of a kill."""
+
+
+class KillingTracker(JsonlTracker):
+    """Ends the process, as far as a test can, when a step is logged."""
+
+    def __init__(self, step):
+        super().__init__()
+        self._fatal_step = step
+
+    def log(self, metrics, step):
+        super().log(metrics, step)
+        if step >= self._fatal_step and "train/loss" in metrics:
+            raise Killed
+
+
+def options_for(folder, **settings):
+    defaults = {
+        "optimizer": "muon",
+        "batch_size": 4,
+        "evaluations": 2,
+        "warmup_share": 0.1,
+        "learning_rate": 0.01,
+    }
+    return TrainOptions(dataset="none", output=str(folder), **{**defaults, **settings})
+
+
+def run(predictor, make, options, steps, *, tracker=None, rows=8):
+    folder = Path(options.output)
+    (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+    tracker = tracker or JsonlTracker()
+    tracker.start(RunDescription("train", "p", None, folder, {}, {}))
+    train, _ = make.rows(predictor, rows, seed=options.seed if options.augment else None)
+    validation = make.validation(predictor, 8) if options.evaluations else None
+    return train_on(predictor, train, validation, options, Trackers([tracker]), steps)
+
+
+def weights_of(outcome):
+    from safetensors.torch import load_file
+
+    return load_file(next(outcome.checkpoint.glob("*.safetensors")))
+
+
+def assert_equal_weights(one, other):
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_eight_pictures_are_learnt_by_looking_at_them(predictor, make, tmp_path):
+    outcome = run(predictor, make, options_for(tmp_path / "model", evaluations=1), 150)
+
+    pictures = [make.picture(colour, seed=100) for colour in make.colours]
+    said = [answer.values and answer.values["colour"] for answer in predictor.predict(pictures)]
+    written = (tmp_path / "model" / "metrics.jsonl").read_text("utf-8")
+    lines = [json.loads(line) for line in written.splitlines()]
+    losses = [line["train/loss"] for line in lines if "train/loss" in line]
+
+    assert said == make.colours  # new noise, and another answer for every picture
+    assert losses[-1] < losses[0] / 20
+    assert outcome.steps == outcome.best_step == 150
+    assert outcome.best_score < 0.1
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_a_killed_run_goes_on_to_the_same_weights(make, tiny_checkpoint, tmp_path, method):
+    from loupe.train.adapters import choose_trained
+
+    def prepared(options):
+        torch.manual_seed(0)
+        predictor = make.predictor(tiny_checkpoint)
+        predictor.model, _ = choose_trained(predictor.model, options, str(tiny_checkpoint))
+        return predictor
+
+    more = {"method": method, "augment": True, "lora_dropout": 0.1 if method == "lora" else 0.0}
+    if method == "lora":
+        more["also_train"] = ["lm_head"]
+    whole = options_for(tmp_path / "whole", **more)
+    killed = replace(whole, output=str(tmp_path / "killed"))
+
+    expected = run(prepared(whole), make, whole, 20, rows=12)  # three steps to a pass
+    with pytest.raises(Killed):
+        run(prepared(killed), make, killed, 20, rows=12, tracker=KillingTracker(20))
+    assert checkpoints.find_last_checkpoint(tmp_path / "killed").name == "checkpoint-10"
+    resumed = run(prepared(killed), make, killed, 20, rows=12)
+
+    assert resumed.steps == 20
+    assert resumed.best_score == expected.best_score
+    assert_equal_weights(weights_of(expected), weights_of(resumed))
+
+
+def test_accumulated_gradients_are_those_of_the_larger_batch(make, tiny_checkpoint, tmp_path):
+    plain = {"evaluations": 0, "optimizer": "adamw", "warmup_share": 0.0}
+    large = options_for(tmp_path / "large", batch_size=4, **plain)
+    small = options_for(tmp_path / "small", batch_size=2, gradient_accumulation=2, **plain)
+    one = weights_of(run(make.predictor(tiny_checkpoint), make, large, 1, rows=4))
+    other = weights_of(run(make.predictor(tiny_checkpoint), make, small, 1, rows=4))
+    before = make.predictor(tiny_checkpoint).model.state_dict()
+    name = "model.layers.0.self_attn.qkv_proj.weight"
+    # Adam's first step is the gradient's sign times the rate: equal where gradients are clear.
+    is_equal = torch.isclose(one[name], other[name], atol=1e-4)
+    assert is_equal.float().mean() > 0.98
+    assert (one[name] - before[name]).abs().max() > 5e-3
+
+
+def test_a_loss_without_a_value_stops_and_names_the_rows(predictor, make, tmp_path):
+    options = options_for(tmp_path / "model")
+    with torch.no_grad():
+        predictor.model.lm_head.weight[0, 0] = math.nan
+    with pytest.raises(
+        TrainError, match=r"loss became nan in step 1, in the batch of rows row \d, r"
+    ):
+        run(predictor, make, options, 10)
+
+
+def test_a_gradient_without_a_value_stops_before_it_does_harm(predictor, make, tmp_path):
+    predictor.model.model.norm.weight.register_hook(lambda gradient: gradient * math.inf)
+    before = predictor.model.lm_head.weight.clone()
+    with pytest.raises(TrainError, match=r"gradient became (inf|nan) in step 1"):
+        run(predictor, make, options_for(tmp_path / "model"), 10)
+    assert torch.equal(before, predictor.model.lm_head.weight)
+
+
+def test_a_run_ends_when_its_time_is_up(predictor, make, tmp_path):
+    options = options_for(tmp_path / "model", max_minutes=0.03, evaluations=1)
+    assert 0 < run(predictor, make, options, 10**6).steps < 10**6
+
+
+def test_the_best_model_is_kept_where_the_last_is_worse(predictor, make, tmp_path):
+    options = options_for(tmp_path / "model", evaluations=4, keep_checkpoints=1)
+    scores = iter([3.0, 1.0, 2.0, 4.0])
+    validation = make.validation(predictor, 2)
+    validation.score = lambda: ({"loss": next(scores)}, [])
+    (tmp_path / "model").mkdir()
+    tracker = JsonlTracker()
+    tracker.start(RunDescription("train", "p", None, tmp_path / "model", {}, {}))
+    train, _ = make.rows(predictor, 8)
+
+    outcome = train_on(predictor, train, validation, options, tracker, 8)
+
+    assert (outcome.best_step, outcome.best_score, outcome.steps) == (4, 1.0, 8)
+    assert outcome.checkpoint.name == "checkpoint-4"
+    kept = sorted(path.name for path in (tmp_path / "model/checkpoints").iterdir())
+    assert kept == ["checkpoint-4", "checkpoint-8"]
+
+
+def test_nothing_that_is_shipped_is_pickled(predictor, make, tmp_path):
+    outcome = run(predictor, make, options_for(tmp_path / "model", evaluations=0), 1, rows=4)
+    checkpoints.copy_model_files(outcome.checkpoint, tmp_path)
+    suffixes = {path.suffix for path in tmp_path.iterdir() if path.is_file()}
+    assert suffixes == {".json", ".safetensors"}
+    assert not list(outcome.checkpoint.glob("training_args*"))
+
+
+def test_an_ended_run_is_not_trained_further(predictor, make, tmp_path):
+    options = options_for(tmp_path / "model", max_minutes=0.02, evaluations=0)
+    first = run(predictor, make, options, 10**6)
+    again = run(predictor, make, options, 10**6)
+    assert again.steps == first.steps
+
+
+def test_precision_follows_the_machine():
+    assert choose_precision("auto", "cpu") == "fp32"
+    assert choose_precision("bf16", "cpu") == "bf16"
+    assert choose_precision("fp32", "cuda") == "fp32"

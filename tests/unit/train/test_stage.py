@@ -1,0 +1,145 @@
+import json
+import logging
+from dataclasses import replace
+
+import pytest
+from PIL import Image
+
+from loupe import vlm
+from loupe.errors import DatasetError, MissingExtraError, TrainError
+from loupe.options import TrainOptions
+from loupe.predict import Predictor
+from loupe.train import train_model
+
+
+@pytest.fixture
+def options(colour_dataset, tiny_checkpoint, tmp_path):
+    return TrainOptions(
+        dataset=str(colour_dataset),
+        output=str(tmp_path / "model"),
+        model=str(tiny_checkpoint),
+        optimizer="muon",
+        max_steps=4,
+        batch_size=8,
+        evaluations=1,
+    )
+
+
+def files_of(folder):
+    return {path.name for path in folder.iterdir()}
+
+
+def test_a_run_writes_a_model_that_predicts(options, tmp_path, caplog):
+    caplog.set_level(logging.INFO, logger="loupe")
+    result = train_model(options)
+
+    folder = tmp_path / "model"
+    record = json.loads((folder / "training.json").read_text("utf-8"))
+    assert {"model.safetensors", "config.json", "task.yaml", "options.yaml"} <= files_of(folder)
+    assert {"metrics.jsonl", "plan.json", "tokenizer.json"} <= files_of(folder)
+    assert record["steps"] == 4
+    assert record["best_metric"] == "loss"
+    assert result.to_dict() == {"output": str(folder), "was_finished": False, **record}
+    assert result.summary().splitlines()[-1].startswith(f"Wrote the model in {folder}. Next: `loup")
+    assert "Training 0.09 M of 0.09 M parameters: tower" in caplog.text
+    assert "a picture is 9 tokens" in caplog.text
+    predictor = Predictor.load(str(folder))
+    assert predictor.task.fields["category3_code"].choices
+    assert len(predictor.predict([Image.new("RGB", (40, 40))], max_new_tokens=2)) == 1
+    end = vlm.make_dialogue(predictor.processor, "?").end_id
+    assert end in predictor.model.generation_config.eos_token_id
+
+
+def test_a_finished_run_is_left_alone(options, tmp_path):
+    train_model(options)
+    weights = (tmp_path / "model" / "model.safetensors").stat().st_mtime_ns
+
+    again = train_model(replace(options, seed=5))
+
+    assert again.was_finished
+    assert again.differing == ("seed",)
+    assert "holds a finished run; nothing was done" in again.summary()
+    assert "other values of seed" in again.summary()
+    assert (tmp_path / "model" / "model.safetensors").stat().st_mtime_ns == weights
+    assert not train_model(replace(options, overwrite=True)).was_finished
+
+
+def test_an_unfinished_run_is_resumed_by_the_same_options_only(options, tmp_path):
+    train_model(options)
+    (tmp_path / "model" / "training.json").unlink()
+    with pytest.raises(TrainError, match="unfinished run with other values of learning_rate"):
+        train_model(replace(options, learning_rate=0.5))
+    assert train_model(options).record["steps"] == 4
+
+
+def test_an_unfinished_run_on_another_dataset_is_told(options, tmp_path):
+    train_model(options)
+    (tmp_path / "model" / "training.json").unlink()
+    plan = tmp_path / "model" / "plan.json"
+    plan.write_text(plan.read_text("utf-8").replace('"dataset_fingerprint": "', '"x": "'), "utf-8")
+    with pytest.raises(TrainError, match="on another state of dataset"):
+        train_model(options)
+
+
+def test_an_adapter_folder_predicts_with_its_base(options, tmp_path, caplog):
+    caplog.set_level(logging.INFO, logger="loupe")
+    result = train_model(
+        replace(options, method="lora", also_train=["embed_tokens", "lm_head"], optimizer="adamw")
+    )
+    folder = tmp_path / "model"
+    settings = json.loads((folder / "adapter_config.json").read_text("utf-8"))
+    assert settings["base_model_name_or_path"] == options.model
+    assert "adapter_model.safetensors" in files_of(folder)
+    assert not {"model.safetensors", "README.md"} & files_of(folder)
+    assert result.record["method"] == "lora"
+    assert "Adapters: qkv_proj in 2 modules, o_proj in 2 modules" in caplog.text
+    assert "tower 0.04 M frozen" in caplog.text
+    predictor = Predictor.load(str(folder))
+    assert len(predictor.predict([Image.new("RGB", (40, 40))], max_new_tokens=2)) == 1
+
+
+def test_another_family_trains_and_predicts(options, llava_checkpoint, tmp_path):
+    train_model(replace(options, model=str(llava_checkpoint)))
+    predictor = Predictor.load(str(tmp_path / "model"))
+    assert type(predictor.model).__name__ == "LlavaForConditionalGeneration"
+    assert len(predictor.predict([Image.new("RGB", (40, 40))], max_new_tokens=2)) == 1
+
+
+def test_fewer_crops_are_trained_and_kept(options, tmp_path):
+    train_model(replace(options, num_crops=1))
+    processor = vlm.load_processor(str(tmp_path / "model"))
+    assert processor.image_processor.num_crops == 1
+
+
+def test_gradient_checkpointing_trains(options):
+    assert train_model(replace(options, gradient_checkpointing=True)).record["steps"] == 4
+
+
+def test_bf16_trains(options):
+    assert train_model(replace(options, precision="bf16")).record["steps"] == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"best_metric": "accuracy"}, "best_metric 'accuracy' is no score of this task: loss, "),
+        ({"freeze": ["brain"]}, "freeze names 'brain', but no module"),
+        ({"evaluations": 0, "best_metric": "parse_rate"}, "needs validation rows"),
+    ],
+    ids=["unknown score", "unknown module", "no evaluation"],
+)
+def test_a_run_that_cannot_start_says_why_and_leaves_nothing_to_resume(options, change, words):
+    with pytest.raises(TrainError, match=words):
+        train_model(replace(options, **change))
+    assert train_model(options).record["steps"] == 4  # other options, and nothing in their way
+
+
+def test_a_missing_dataset_is_told(options):
+    with pytest.raises(DatasetError, match="There is no dataset folder"):
+        train_model(replace(options, dataset="nowhere"))
+
+
+def test_missing_accelerate_names_the_extra(options, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "accelerate", None)
+    with pytest.raises(MissingExtraError, match=r"accelerate: pip install 'loupe-vlm\[train\]'"):
+        train_model(options)

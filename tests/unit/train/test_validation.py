@@ -1,0 +1,55 @@
+import pytest
+import torch
+
+from loupe.errors import TrainError
+from loupe.task import Task
+from loupe.train.batches import Collator
+from loupe.train.validation import check_best_metric
+
+TRUTHS = [{"title": "Cup", "category3_code": "CUPS", "full_price": 5.0}]
+
+
+@pytest.mark.parametrize("family", ["tiny_checkpoint", "llava_checkpoint"])
+def test_the_loss_is_the_mean_over_the_answers_tokens(make, request, family):
+    predictor = make.predictor(request.getfixturevalue(family))
+    scores, answers = make.validation(predictor, 6).score()
+
+    rows, _ = make.rows(predictor, 6)
+    batch = Collator(predictor.processor)([rows[place, 0] for place in range(6)])
+    del batch["row_ids"]
+    with torch.no_grad():
+        expected = predictor.model(**batch).loss.item()
+
+    # batches of 4 and 2 against one of 6: other order of float32 sums
+    assert scores["loss"] == pytest.approx(expected, abs=1e-5)
+    assert len(answers) == 6
+    assert scores["parse_rate"] == 0  # random weights
+    assert "colour_exact_match" in scores
+
+
+def test_scoring_leaves_a_model_in_training_as_it_was(predictor, make):
+    predictor.model.train()
+    make.validation(predictor, 2).score()
+    assert predictor.model.training
+
+
+def test_answers_are_shown_beside_truth_and_picture(predictor, make):
+    validation = make.validation(predictor, 3)
+    _, answers = validation.score()
+    shown = validation.predicted_rows(answers, 2)
+    assert [row.row_id for row in shown] == ["row 0", "row 1"]
+    assert shown[1].truth == "Colour: green"
+    assert shown[1].prediction == answers[1].text
+    assert shown[1].picture.getpixel((0, 0))[1] > 150
+
+
+@pytest.mark.parametrize(
+    "name", ["loss", "parse_rate", "title_token_f1", "category3_code_accuracy", "full_price_mae"]
+)
+def test_scores_of_the_task_may_choose_the_best(name):
+    check_best_metric(name, Task.load(), TRUTHS)
+
+
+def test_an_unknown_score_lists_the_known_ones():
+    with pytest.raises(TrainError, match=r"'accuracy' is no score .*loss, parse_rate, .*_median_a"):
+        check_best_metric("accuracy", Task.load(), TRUTHS)
