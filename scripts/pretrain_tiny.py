@@ -12,6 +12,7 @@ import json
 import math
 import os
 import random
+import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -193,6 +194,12 @@ def train(
             print(f"{course[-1]}, {step * args.batch_size / seconds:.1f} samples/s", flush=True)
             total = 0.0
     return course
+
+
+def commit() -> str:
+    """Give the commit that the base is made at; pictures change with the code that draws them."""
+    words = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def main() -> None:
