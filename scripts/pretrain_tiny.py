@@ -226,11 +226,8 @@ def main() -> None:
     model.to(torch.bfloat16).save_pretrained(args.output)
     processor.save_pretrained(args.output)
     Task.load().save(args.output / "task.yaml")
-    made = {
-        "houses": list(QUESTIONS),
-        "course": course,
-        **{k: str(v) for k, v in vars(args).items()},
-    }
+    settings = {key: value for key, value in vars(args).items() if key != "output"}
+    made = {"houses": list(QUESTIONS), "commit": commit(), **settings, "course": course}
     (args.output / "pretraining.json").write_text(json.dumps(made, indent=1), "utf-8")
 
 
