@@ -19,9 +19,9 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-import phi3_v_workload as work
 import torch
 import transformers
+from side_by_side import workload as work
 
 HERE = Path(__file__).parent
 
@@ -165,7 +165,7 @@ def main() -> None:
         return
     commands = {"loupe": [sys.executable, __file__, "--turn"]}
     if arguments.official:
-        worker = str(HERE / "phi3_v_official.py")
+        worker = str(HERE / "side_by_side" / "official.py")
         commands["microsoft"] = [arguments.official_python, worker]
     found = collect(plan(arguments), commands, arguments.rounds)
     results = {

@@ -1,4 +1,4 @@
-"""One turn of Microsoft's Phi-3-Vision code at the work of `phi3_v.py`, which calls this.
+"""One turn of Microsoft's Phi-3-Vision code at the work of `../phi3_v.py`, which calls this.
 
 Runs in a Python of its own (transformers 4.43, numpy below 2, the Python part of torchvision) on a
 folder of Microsoft's files that the reader has. Only their `assert` statements are left out, one of
@@ -13,9 +13,9 @@ import types
 from pathlib import Path
 from typing import Any
 
-import phi3_v_workload as work
 import torch
 import transformers
+import workload as work
 
 PACKAGE = "official"
 

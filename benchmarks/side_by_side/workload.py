@@ -1,4 +1,4 @@
-"""The work that `phi3_v.py` gives to either implementation: sizes, picture, prompt, timing.
+"""The work that `../phi3_v.py` gives to either implementation: sizes, picture, prompt, timing.
 
 Needs numpy, Pillow and torch alone, because Microsoft's code runs in a Python of its own.
 """
