@@ -14,5 +14,5 @@ fi
 [ -e "$out/data/dataset.json" ] || loupe build --source "$out/table/openmoji.csv" \
   --task "$here/task.yaml" --group-by family --output "$out/data"
 [ -e "$out/model/training.json" ] || loupe train --dataset "$out/data" --output "$out/model" \
-  --config "$here/../tiny.yaml"
+  --optimizer muon --learning-rate 0.002 --epochs 1000 --max-minutes "${MINUTES:-4}" --augment
 loupe evaluate --model "$out/model" --dataset "$out/data" --output "$out/evaluation" --overwrite
