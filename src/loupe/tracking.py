@@ -52,6 +52,8 @@ class RunDescription:
     options: Mapping[str, Any]
     dataset: Mapping[str, Any]
     """What the run learns from: fingerprint, counts, task."""
+    resumed_step: int | None = None
+    """Step from which the run goes on; later records are dropped, as it does them again."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +92,11 @@ class JsonlTracker:
         self._path: Path | None = None
 
     def start(self, run: RunDescription) -> None:
-        """Open metrics.jsonl in the run's folder; an earlier part of the same run is kept."""
+        """Open metrics.jsonl in the run's folder; what a resumed run does again is dropped."""
         self._path = run.folder / "metrics.jsonl"
-        _drop_broken_tail(self._path)
+        step = run.resumed_step
+        kept = [] if step is None else list(_events_until(self._path, step))
+        self._path.write_text("".join(f"{line}\n" for line in kept), "utf-8")
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         """Append the scalars of one step."""
@@ -300,11 +304,14 @@ def _staged_in(folder: Path) -> Iterator[None]:
             del os.environ["WANDB_DATA_DIR"]
 
 
-def _drop_broken_tail(path: Path) -> None:
-    """Cut a last line that a kill left unfinished."""
+def _events_until(path: Path, step: int) -> Iterator[str]:
+    """Give the lines of a metrics file up to a step, without one that a kill left unfinished."""
     if not path.exists():
         return
-    written = path.read_bytes()
-    whole = written[: written.rfind(b"\n") + 1]
-    if whole != written:
-        path.write_bytes(whole)
+    for line in path.read_text("utf-8", errors="replace").splitlines():
+        try:
+            event = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if event.get("step", 0) <= step:
+            yield line

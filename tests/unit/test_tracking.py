@@ -1,5 +1,6 @@
 import json
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,14 +56,21 @@ def test_jsonl_tracker_appends_whole_lines(tmp_path):
     }
 
 
-def test_jsonl_tracker_cuts_a_line_that_a_kill_left_unfinished(tmp_path):
-    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"step": 2, "tra', "utf-8")
+def test_jsonl_tracker_drops_what_a_resumed_run_does_again(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"step": 4, "tra', "utf-8")
 
     tracker = JsonlTracker()
-    tracker.start(describe(tmp_path))
-    tracker.log({"train/loss": 1.0}, 2)
+    tracker.start(replace(describe(tmp_path), resumed_step=2))
+    tracker.log({"train/loss": 1.0}, 3)
 
-    assert [line["step"] for line in lines_of(tmp_path / "metrics.jsonl")] == [1, 2]
+    assert lines_of(path) == [{"step": 1}, {"step": 2}, {"step": 3, "train/loss": 1.0}]
+
+
+def test_jsonl_tracker_starts_a_new_run_on_an_empty_page(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n', "utf-8")
+    JsonlTracker().start(describe(tmp_path))
+    assert lines_of(tmp_path / "metrics.jsonl") == []
 
 
 def test_an_unknown_tracker_is_refused_with_the_known_ones():

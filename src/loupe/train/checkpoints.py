@@ -17,6 +17,7 @@ __all__ = [
     "copy_model_files",
     "differing_options",
     "find_last_checkpoint",
+    "find_resumed_step",
     "prepare_output",
     "read_record",
     "write_record",
@@ -71,6 +72,12 @@ def find_last_checkpoint(folder: Path) -> Path | None:
         else:
             whole = whole or checkpoint
     return whole
+
+
+def find_resumed_step(folder: Path) -> int | None:
+    """Give the step from which a run goes on; None where it starts anew."""
+    last = find_last_checkpoint(folder)
+    return None if last is None else _step_of(last)
 
 
 def copy_model_files(checkpoint: Path, folder: Path) -> None:

@@ -120,6 +120,7 @@ def _train(options: TrainOptions, dataset: Dataset, folder: Path) -> dict[str, A
             folder=folder,
             options=asdict(options),
             dataset={name: dataset.info.get(name) for name in ("fingerprint", "counts", "task")},
+            resumed_step=checkpoints.find_resumed_step(folder),
         )
     )
     has_failed = True

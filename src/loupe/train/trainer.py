@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch.utils.data import Dataset, Sampler
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
@@ -91,6 +93,24 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]  # untyped in transformers
         dataset = self.train_dataset if train_dataset is None else train_dataset
         size = self.args.train_batch_size * self.args.world_size
         return LengthGroupedOrder(dataset.lengths, size, self.args.seed)
+
+    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
+        """Write a checkpoint; one that cannot be written to its end is removed.
+
+        Raises:
+            TrainError: the disk is full, or cannot be written for another reason.
+        """
+        try:
+            super()._save_checkpoint(model, trial)
+        except (OSError, RuntimeError, SafetensorError) as error:  # torch tells a full disk so
+            folder = Path(self.args.output_dir)
+            shutil.rmtree(folder / f"checkpoint-{self.state.global_step}", ignore_errors=True)
+            free = shutil.disk_usage(folder).free / 2**20
+            raise TrainError(
+                f"The checkpoint of step {self.state.global_step} cannot be written to "
+                f"{str(folder)!r}, where {free:,.0f} MiB are free ({error}). The checkpoint before "
+                "it is whole: free some room, and the same command goes on from there."
+            ) from error
 
     def _save(
         self, output_dir: str | None = None, state_dict: Mapping[str, torch.Tensor] | None = None

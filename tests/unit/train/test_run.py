@@ -44,11 +44,16 @@ def options_for(folder, **settings):
     return TrainOptions(dataset="none", output=str(folder), **{**defaults, **settings})
 
 
+def describe(folder):
+    step = checkpoints.find_resumed_step(folder)
+    return RunDescription("train", "p", None, folder, {}, {}, resumed_step=step)
+
+
 def run(predictor, make, options, steps, *, tracker=None, rows=8):
     folder = Path(options.output)
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     tracker = tracker or JsonlTracker()
-    tracker.start(RunDescription("train", "p", None, folder, {}, {}))
+    tracker.start(describe(folder))
     train, _ = make.rows(predictor, rows, seed=options.seed if options.augment else None)
     validation = make.validation(predictor, 8) if options.evaluations else None
     return train_on(predictor, train, validation, options, Trackers([tracker]), steps)
@@ -103,6 +108,12 @@ def test_a_killed_run_goes_on_to_the_same_weights(make, tiny_checkpoint, tmp_pat
     resumed = run(prepared(killed), make, killed, 20, rows=12)
 
     assert resumed.steps == 20
+    logged = [
+        json.loads(line)["step"]
+        for line in (tmp_path / "killed" / "metrics.jsonl").read_text("utf-8").splitlines()
+        if "train/loss" in line
+    ]
+    assert logged == [10, 20]
     assert resumed.best_score == expected.best_score
     assert_equal_weights(weights_of(expected), weights_of(resumed))
 
@@ -151,7 +162,7 @@ def test_the_best_model_is_kept_where_the_last_is_worse(predictor, make, tmp_pat
     validation.score = lambda: ({"loss": next(scores)}, [])
     (tmp_path / "model").mkdir()
     tracker = JsonlTracker()
-    tracker.start(RunDescription("train", "p", None, tmp_path / "model", {}, {}))
+    tracker.start(describe(tmp_path / "model"))
     train, _ = make.rows(predictor, 8)
 
     outcome = train_on(predictor, train, validation, options, tracker, 8)
@@ -160,6 +171,24 @@ def test_the_best_model_is_kept_where_the_last_is_worse(predictor, make, tmp_pat
     assert outcome.checkpoint.name == "checkpoint-4"
     kept = sorted(path.name for path in (tmp_path / "model/checkpoints").iterdir())
     assert kept == ["checkpoint-4", "checkpoint-8"]
+
+
+def test_a_full_disk_stops_the_run_with_its_last_checkpoint_whole(
+    predictor, make, tmp_path, monkeypatch
+):
+    options = options_for(tmp_path / "model", evaluations=2)
+    save = torch.save
+
+    def save_until_full(content, path, *arguments, **settings):
+        if "checkpoint-8" in str(path):
+            raise RuntimeError("unexpected pos 191168 vs 191056")  # torch's words for a full disk
+        save(content, path, *arguments, **settings)
+
+    monkeypatch.setattr(torch, "save", save_until_full)
+    with pytest.raises(TrainError, match=r"step 8 cannot be written to .* MiB are free .* goes on"):
+        run(predictor, make, options, 8)
+    kept = [path.name for path in (tmp_path / "model" / "checkpoints").iterdir()]
+    assert kept == ["checkpoint-4"]
 
 
 def test_nothing_that_is_shipped_is_pickled(predictor, make, tmp_path):
