@@ -1,8 +1,8 @@
 """AdamW, or Muon for the matrices inside the layers beside AdamW for the rest, as one optimizer.
 
 Muon: https://kellerjordan.github.io/posts/muon/. torch.optim.Muon orthogonalises in bfloat16, one
-matrix at a time; on a CPU without bfloat16 units that took twenty times as long as this one, which
-works in float32 there, on all matrices of one shape at once.
+matrix at a time, which a CPU without bfloat16 units emulates; this one works in float32 there, on
+all matrices of one shape at once (benchmarks/optimizer.py measures both).
 """
 
 from __future__ import annotations

@@ -19,9 +19,10 @@ from torch.utils.data import Dataset
 from transformers import TrainingArguments
 
 from loupe import vlm
-from loupe.evaluate.scores import is_lower_better
+from loupe.evaluate.scores import headline_score, is_lower_better
 from loupe.options import TrainOptions
 from loupe.predict import Predictor
+from loupe.task import Task
 from loupe.tracking import Tracker
 from loupe.train import checkpoints
 from loupe.train.callbacks import (
@@ -135,7 +136,7 @@ def _make_trainer(
         assert validation is not None, "nothing asks for scores without validation rows"
         step = trainer.state.global_step
         scores, answers = validation.score()
-        logger.info("step %s: %s", step, _tell(scores))
+        logger.info("step %s: %s", step, _tell(scores, predictor.task))
         rows = validation.predicted_rows(answers, TRACKED_PICTURES)
         tracker.predictions("train/predictions", rows, step)
         worst = math.inf if is_lower_better(options.best_metric) else -math.inf
@@ -186,7 +187,12 @@ def _arguments(options: TrainOptions, steps: int) -> TrainingArguments:
         "dataloader_num_workers": _count_loader_workers(device),
         "label_names": ["labels"],
     }
-    return TrainingArguments(**settings)
+    arguments = TrainingArguments(**settings)
+    if arguments.n_gpu > 1:
+        # Else the Trainer would deal one process's batch out to all GPUs with DataParallel, which
+        # cannot cut pictures of several crops. torchrun starts one process for each GPU.
+        arguments._n_gpu = 1
+    return arguments
 
 
 def _count_loader_workers(device: str) -> int:
@@ -209,5 +215,7 @@ def _conclude(folder: Path, clock: RunClock) -> Outcome:
     )
 
 
-def _tell(scores: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
+def _tell(scores: Mapping[str, float], task: Task) -> str:
+    """Tell the scores that stand for all others."""
+    names = ["loss", "parse_rate", *(headline_score(task, field) for field in task.fields)]
+    return ", ".join(f"{name} {scores[name]:.3f}" for name in names if name in scores)
