@@ -1,7 +1,11 @@
 # Two commands matter: `make demo` (the whole job, end to end) and `make test`.
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 BIN := .venv/bin
+# Threads that wait do not spin, as the cores may be shared; freed memory is kept for the next step.
 export OMP_WAIT_POLICY ?= PASSIVE
+export MALLOC_MMAP_THRESHOLD_ ?= 33554432
+export MALLOC_TRIM_THRESHOLD_ ?= 4294967296
+export MALLOC_TOP_PAD_ ?= 67108864
 
 .PHONY: demo test check bench docs clean
 

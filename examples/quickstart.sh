@@ -20,12 +20,12 @@ stage() { # stage FILE COMMAND...: run a stage unless its finishing file stands
   fi
 }
 
-stage "$out/sample/sample.json" sample --house corvane --rows 6000 --seed 1 --output "$out/sample"
+stage "$out/sample/sample.json" sample --house corvane --rows 9000 --seed 1 --output "$out/sample"
 
 # Rows that agree in kind, colour and pattern stay on one side: test products are unseen
 # combinations, not other pictures of a product that was trained on.
 stage "$out/data/dataset.json" build --source "$out/sample" --output "$out/data" \
-  --group-by kind colour pattern --validation-share 0.05 --test-share 0.1
+  --group-by kind colour pattern --validation-share 0.04 --test-share 0.07
 
 stage "$out/model/training.json" train --dataset "$out/data" --output "$out/model" \
   --config "$here/tiny.yaml"

@@ -147,6 +147,9 @@ class TrainOptions:
     """`muon` uses Muon for the two-dimensional weights inside the layers and AdamW for the rest."""
     learning_rate: float | None = None
     """Peak learning rate; none means 1e-5 for full with adamw, 2e-4 for lora, 3e-3 for muon."""
+    embedding_learning_rate: float | None = None
+    """Peak learning rate of the embeddings and the head, where words are new; none means
+    learning_rate."""
     weight_decay: float = 0.0
     """Decoupled weight decay of matrices; vectors have none."""
     warmup_share: float = 0.05

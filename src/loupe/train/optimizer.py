@@ -36,40 +36,56 @@ def default_learning_rate(method: str, optimizer: str) -> float:
 
 
 def build_optimizer(
-    model: Any, name: str, learning_rate: float, weight_decay: float
+    model: Any,
+    name: str,
+    learning_rate: float,
+    weight_decay: float,
+    embedding_learning_rate: float | None = None,
 ) -> torch.optim.Optimizer:
-    """Make the optimizer of everything in the model that is to be trained."""
-    trained = [(key, value) for key, value in model.named_parameters() if value.requires_grad]
-    inside = _inner_matrices(model) if name == "muon" else set()
-    matrices = [value for key, value in trained if key not in inside and value.ndim > 1]
-    vectors = [value for key, value in trained if value.ndim <= 1]
-    groups = [
-        {"params": [v for k, v in trained if k in inside], "is_muon": True, "decay": weight_decay},
-        {"params": matrices, "is_muon": False, "decay": weight_decay},
-        {"params": vectors, "is_muon": False, "decay": 0.0},
+    """Make the optimizer of everything in the model that is to be trained.
+
+    Both rates are peaks; that of the embeddings and the head is `learning_rate` where None.
+    """
+    outer = _outer_matrices(model)
+    by_kind: dict[str, list[nn.Parameter]] = defaultdict(list)
+    for value in model.parameters():
+        if not value.requires_grad:
+            continue
+        if value.ndim <= 1:
+            by_kind["vectors"].append(value)
+        elif id(value) in outer:
+            by_kind["outer"].append(value)
+        else:
+            by_kind["muon" if name == "muon" and value.ndim == 2 else "matrices"].append(value)
+    groups: list[dict[str, Any]] = [
+        {"params": by_kind["muon"], "is_muon": True, "decay": weight_decay},
+        {"params": by_kind["matrices"], "decay": weight_decay},
+        {
+            "params": by_kind["outer"],
+            "decay": weight_decay,
+            "lr": embedding_learning_rate or learning_rate,
+        },
+        {"params": by_kind["vectors"]},
     ]
     return MuonWithAdamW([group for group in groups if group["params"]], learning_rate)
 
 
-def _inner_matrices(model: Any) -> set[str]:
-    """Names of the trained two-dimensional weights that are neither embeddings nor the head."""
+def _outer_matrices(model: Any) -> set[int]:
+    """Identities of the weights of the embeddings and the head, which stand outside the layers."""
     outer = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     head = model.get_output_embeddings()
     if head is not None:
         outer |= {id(value) for value in head.parameters()}
-    return {
-        name
-        for name, value in model.named_parameters()
-        if value.requires_grad and value.ndim == 2 and id(value) not in outer
-    }
+    return outer
 
 
 class MuonWithAdamW(torch.optim.Optimizer):
     """Muon for the groups that say `is_muon`, AdamW for the others.
 
     Args:
-        groups: each with `params`, `is_muon` and `decay` (decoupled weight decay).
-        lr: peak learning rate of both; Muon's steps are scaled to the size of AdamW's.
+        groups: each with `params`; `is_muon`, `decay` (decoupled weight decay) and `lr` of its own
+            where they differ from False, 0 and `lr`.
+        lr: peak learning rate; Muon's steps are scaled to the size of AdamW's.
     """
 
     def __init__(self, groups: list[dict[str, Any]], lr: float) -> None:

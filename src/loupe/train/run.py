@@ -123,7 +123,13 @@ def _make_trainer(
     clock: RunClock,
 ) -> AnswerTrainer:
     rate = options.learning_rate or default_learning_rate(options.method, options.optimizer)
-    optimizer = build_optimizer(predictor.model, options.optimizer, rate, options.weight_decay)
+    optimizer = build_optimizer(
+        predictor.model,
+        options.optimizer,
+        rate,
+        options.weight_decay,
+        options.embedding_learning_rate,
+    )
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer,
         lambda step: learning_rate_share(

@@ -78,6 +78,17 @@ def test_muon_takes_the_inner_matrices_and_adamw_the_rest():
     }
 
 
+def test_embeddings_and_head_may_have_a_rate_of_their_own():
+    model = small_model()
+    optimizer = build_optimizer(model, "muon", 1e-3, 0.1, embedding_learning_rate=4e-3)
+    rates = {
+        id(value): group["lr"] for group in optimizer.param_groups for value in group["params"]
+    }
+    assert rates.pop(id(model.embedding.weight)) == 4e-3
+    assert rates.pop(id(model.get_output_embeddings().weight)) == 4e-3
+    assert set(rates.values()) == {1e-3}
+
+
 def test_frozen_parameters_are_left_out():
     model = small_model()
     model.embedding.requires_grad_(requires_grad=False)
