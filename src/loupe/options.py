@@ -150,6 +150,9 @@ class TrainOptions:
     embedding_learning_rate: float | None = None
     """Peak learning rate of the embeddings and the head, where words are new; none means
     learning_rate."""
+    digit_weight: float = 1.0
+    """By how much a digit counts in the loss, where other tokens count 1; above 1 prices and
+    numbers are learnt sooner, at some cost to words."""
     weight_decay: float = 0.0
     """Decoupled weight decay of matrices; vectors have none."""
     warmup_share: float = 0.05

@@ -202,6 +202,7 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):  # type: ignore[m
         image_sizes: torch.Tensor | None = None,
         image_features: Sequence[torch.Tensor] | None = None,
         labels: torch.Tensor | None = None,
+        label_weights: torch.Tensor | None = None,
         logits_to_keep: int | torch.Tensor = 0,
         return_logits: bool | None = None,
         num_items_in_batch: int | torch.Tensor | None = None,
@@ -222,12 +223,13 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):  # type: ignore[m
             image_sizes: (images, 2), height and width in pixels of each grid of crops.
             image_features: what `get_image_features` returned, in place of the two before.
             labels: (rows, tokens), ids to predict; -100 is not scored.
+            label_weights: (rows, tokens), by how much each label counts; `None` is 1 for all.
             logits_to_keep: only the last so many positions get logits, or those at the given
                 indices; 0 means all.
             return_logits: `None` leaves them out in training with labels, where they are the
                 largest tensor of all and nobody reads them.
             num_items_in_batch: what the sum of losses is divided by; `None` divides by the number
-                of scored positions.
+                of scored positions, weighted or not.
             **kwargs: for the decoder, such as `use_cache` and `output_hidden_states`.
 
         Returns:
@@ -259,7 +261,9 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):  # type: ignore[m
             logits = self.lm_head(hidden[:, kept]).float()
         if labels is not None:
             chunk = max(1, LOGITS_PER_CHUNK // self.config.vocab_size)
-            loss = score_labels(self.lm_head, hidden, labels, chunk, num_items_in_batch)
+            loss = score_labels(
+                self.lm_head, hidden, labels, chunk, num_items_in_batch, label_weights
+            )
         return CausalLMOutputWithPast(
             loss=loss,
             logits=logits,
@@ -341,25 +345,32 @@ def score_labels(
     labels: torch.Tensor,
     chunk: int,
     num_items_in_batch: int | torch.Tensor | None = None,
+    label_weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Next-token cross-entropy of labels (rows, tokens), from hidden states (rows, tokens, hidden).
 
     Logits exist for scored positions only, and for `chunk` of them at a time: where that is not
-    all, they are computed again for their gradients. The sum is divided by `num_items_in_batch`,
-    or by the number of scored positions; it is 0 where there is none.
+    all, they are computed again for their gradients. The sum, weighted by `label_weights` (rows,
+    tokens) where given, is divided by `num_items_in_batch`, or by the number of scored positions;
+    it is 0 where there is none.
     """
     is_scored = labels[:, 1:] != IGNORED_LABEL
     states = hidden[:, :-1][is_scored]  # (scored positions, hidden)
     targets = labels[:, 1:][is_scored]
+    weights = (
+        torch.ones(len(targets), device=states.device)
+        if label_weights is None
+        else label_weights[:, 1:][is_scored].float()
+    )
     total = states.float().sum() * 0.0  # a loss without scored positions still has (zero) gradients
 
-    def score(chunk_states: torch.Tensor, chunk_targets: torch.Tensor) -> torch.Tensor:
-        return cross_entropy(head(chunk_states).float(), chunk_targets, reduction="sum")
+    def score(some: torch.Tensor, wanted: torch.Tensor, weighing: torch.Tensor) -> torch.Tensor:
+        return cross_entropy(head(some).float(), wanted, reduction="none") @ weighing
 
-    chunks = zip(torch.split(states, chunk), torch.split(targets, chunk), strict=True)
-    for some, wanted in chunks if len(states) else ():
+    chunks = (torch.split(each, chunk) for each in (states, targets, weights))
+    for part in zip(*chunks, strict=True) if len(states) else ():
         if len(states) > chunk and torch.is_grad_enabled():
-            total = total + checkpoint(score, some, wanted, use_reentrant=False)
+            total = total + checkpoint(score, *part, use_reentrant=False)
         else:
-            total = total + score(some, wanted)
+            total = total + score(*part)
     return total / (max(1, len(states)) if num_items_in_batch is None else num_items_in_batch)

@@ -100,19 +100,24 @@ class LengthGroupedOrder(Sampler[Draw]):
 
 
 class Collator:
-    """Makes a batch of samples, padded on the right."""
+    """Makes a batch of samples, padded on the right.
 
-    def __init__(self, processor: Any) -> None:
+    Where `digit_weight` is not 1, the batch says how much each label counts in the loss.
+    """
+
+    def __init__(self, processor: Any, digit_weight: float = 1.0) -> None:
         self._processor = processor
         self._padding_id = processor.tokenizer.pad_token_id
+        self._digit_weight = digit_weight
+        self._digits = torch.tensor(processor.tokenizer.convert_tokens_to_ids([*"0123456789"]))
 
     def __call__(self, samples: Sequence[Sample]) -> dict[str, Any]:
         """Give a batch.
 
         Returns:
             `input_ids`, `attention_mask`, `labels`: (samples, tokens); labels are the ids of the
-            answer, its end included, and -100 elsewhere. `row_ids`: list of str. And the model's
-            picture inputs.
+            answer, its end included, and -100 elsewhere. `row_ids`: list of str. `label_weights`,
+            (samples, tokens), where digits have a weight. And the model's picture inputs.
         """
         examples = [sample.example for sample in samples]
         shape = len(samples), max(map(len, examples))
@@ -124,10 +129,15 @@ class Collator:
             input_ids[row, :end] = torch.tensor(example.prompt_ids + example.answer_ids)
             labels[row, begin:end] = torch.tensor(example.answer_ids)
             attention_mask[row, :end] = 1
+        weighing = {}
+        if self._digit_weight != 1:
+            is_digit = torch.isin(labels, self._digits)
+            weighing["label_weights"] = torch.where(is_digit, self._digit_weight, 1.0)
         return {
             "input_ids": input_ids,
             "attention_mask": attention_mask,
             "labels": labels,
+            **weighing,
             "row_ids": [example.row_id for example in examples],
             **vlm.prepare_pictures(self._processor, [sample.picture for sample in samples]),
         }

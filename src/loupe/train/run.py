@@ -153,6 +153,7 @@ def _make_trainer(
         predictor.processor,
         train,
         evaluate_now,
+        options.digit_weight,
         model=predictor.model,
         optimizers=(optimizer, schedule),
     )

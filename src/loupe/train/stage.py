@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import asdict, dataclass
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -195,6 +196,11 @@ def _load(options: TrainOptions, dataset: Dataset) -> Predictor:
                 f"num_crops is for Phi-3-Vision; {options.model!r} has no HD crops. Drop num_crops."
             )
         processor.image_processor.num_crops = options.num_crops
+    if options.digit_weight != 1 and "label_weights" not in signature(model.forward).parameters:
+        raise TrainError(
+            f"digit_weight is for Phi-3-Vision; the loss of {options.model!r} weighs all tokens "
+            "alike. Drop digit_weight."
+        )
     stop_generation_at(model, make_dialogue(processor, dataset.task.question))
     return Predictor(model, processor, dataset.task)
 

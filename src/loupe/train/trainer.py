@@ -31,6 +31,8 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]  # untyped in transformers
         args: its `output_dir` is the folder of checkpoints.
         train_dataset: samples by (place, epoch), with `lengths`.
         evaluate_now: gives the scores of the model as it stands; `loss` is among them.
+        digit_weight: by how much a digit counts in the loss of training, where other tokens
+            count 1.
         **kwargs: the Trainer's.
     """
 
@@ -40,11 +42,11 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]  # untyped in transformers
         processor: Any,
         train_dataset: Dataset[Sample],
         evaluate_now: Callable[[], Scores],
+        digit_weight: float = 1.0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            args=args, train_dataset=train_dataset, data_collator=Collator(processor), **kwargs
-        )
+        collator = Collator(processor, digit_weight)
+        super().__init__(args=args, train_dataset=train_dataset, data_collator=collator, **kwargs)
         self.remove_callback(PrinterCallback)  # it prints to stdout
         self._processor = processor
         self._evaluate_now = evaluate_now

@@ -76,6 +76,30 @@ def test_labels_are_the_answer_and_its_end_and_nothing_else(predictor, make):
     assert count_scored(batch["labels"]) == sum(len(s.example.answer_ids) for s in samples)
 
 
+def test_digits_weigh_in_the_loss_as_asked(predictor, make):
+    rows, _ = make.rows(predictor, 3)
+    samples = [rows[place, 0] for place in range(3)]
+    batch = Collator(predictor.processor, digit_weight=3.0)(samples)
+    plain = Collator(predictor.processor)(samples)
+    assert "label_weights" not in plain
+
+    tokens = predictor.processor.tokenizer.convert_ids_to_tokens
+    for weights, labels in zip(batch["label_weights"], batch["labels"], strict=True):
+        words = tokens([label for label in labels.tolist() if label != IGNORED_LABEL])
+        weighed = weights[labels != IGNORED_LABEL].tolist()
+        assert weighed == [3.0 if word.isdigit() else 1.0 for word in words]
+        assert any(word.isdigit() for word in words)
+
+    model, count = predictor.model, count_scored(plain["labels"])
+    for each in (batch, plain):
+        del each["row_ids"]
+    with torch.no_grad():
+        heavier, as_told = model(**batch).loss, model(**plain).loss
+        digits = plain | {"labels": torch.where(batch["label_weights"] == 3, plain["labels"], -100)}
+        of_digits = model(**digits, num_items_in_batch=count).loss
+    assert heavier.item() == pytest.approx((as_told + 2 * of_digits).item(), abs=1e-5)
+
+
 @pytest.mark.parametrize("family", ["tiny_checkpoint", "llava_checkpoint"])
 def test_a_batch_has_the_mean_loss_of_its_samples(make, request, family):
     predictor = make.predictor(request.getfixturevalue(family))
