@@ -109,7 +109,9 @@ class Collator:
         self._processor = processor
         self._padding_id = processor.tokenizer.pad_token_id
         self._digit_weight = digit_weight
-        self._digits = torch.tensor(processor.tokenizer.convert_tokens_to_ids([*"0123456789"]))
+        self._digits = torch.tensor(
+            [] if digit_weight == 1 else _tokens_of_digits(processor.tokenizer)
+        )
 
     def __call__(self, samples: Sequence[Sample]) -> dict[str, Any]:
         """Give a batch.
@@ -141,6 +143,12 @@ class Collator:
             "row_ids": [example.row_id for example in examples],
             **vlm.prepare_pictures(self._processor, [sample.picture for sample in samples]),
         }
+
+
+def _tokens_of_digits(tokenizer: Any) -> list[int]:
+    """Give the ids of the tokens that are digits and nothing else."""
+    texts = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
+    return [token for token, text in enumerate(texts) if text.strip().isdecimal()]
 
 
 def count_scored(labels: torch.Tensor) -> int:

@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -78,17 +79,19 @@ def test_labels_are_the_answer_and_its_end_and_nothing_else(predictor, make):
 
 def test_digits_weigh_in_the_loss_as_asked(predictor, make):
     rows, _ = make.rows(predictor, 3)
+    price = tuple(predictor.processor.tokenizer("price: 490.5")["input_ids"])
     samples = [rows[place, 0] for place in range(3)]
+    samples = [replace(each, example=replace(each.example, answer_ids=price)) for each in samples]
     batch = Collator(predictor.processor, digit_weight=3.0)(samples)
     plain = Collator(predictor.processor)(samples)
     assert "label_weights" not in plain
 
-    tokens = predictor.processor.tokenizer.convert_ids_to_tokens
+    text_of = predictor.processor.tokenizer.decode
     for weights, labels in zip(batch["label_weights"], batch["labels"], strict=True):
-        words = tokens([label for label in labels.tolist() if label != IGNORED_LABEL])
+        words = [text_of([label]).strip() for label in labels[labels != IGNORED_LABEL]]
         weighed = weights[labels != IGNORED_LABEL].tolist()
         assert weighed == [3.0 if word.isdigit() else 1.0 for word in words]
-        assert any(word.isdigit() for word in words)
+        assert "".join(word for word in words if word.isdigit()) == "4905"
 
     model, count = predictor.model, count_scored(plain["labels"])
     for each in (batch, plain):
