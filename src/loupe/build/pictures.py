@@ -12,6 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from loupe.build.ledger import Reason, Rejection
+from loupe.build.likeness import perceptual_hash
 
 __all__ = ["CheckedPicture", "PictureRules", "check_picture"]
 
@@ -59,7 +60,7 @@ class CheckedPicture:
     """A picture that passed: the file to store, upright, and what is known of it.
 
     `pixel_sha256` is of the upright RGB pixels before any shrinking, so equal pictures agree
-    in it whatever their format.
+    in it whatever their format; `perceptual_hash` has 64 bits, of which like pictures share most.
     """
 
     path: Path
@@ -69,6 +70,7 @@ class CheckedPicture:
     height: int
     sha256: str
     pixel_sha256: str
+    perceptual_hash: int
 
 
 def check_picture(path: Path, rules: PictureRules, rewritten: Path) -> CheckedPicture | Rejection:
@@ -103,6 +105,7 @@ def check_picture(path: Path, rules: PictureRules, rewritten: Path) -> CheckedPi
         height=stored.height,
         sha256=hashlib.sha256(encoded).hexdigest(),
         pixel_sha256=_hash_pixels(upright),
+        perceptual_hash=perceptual_hash(upright),
     )
 
 
