@@ -35,13 +35,15 @@ class Table:
         """Names of the columns."""
         return [*self.arrow.column_names, *self.byte_columns]
 
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Give all rows without the columns of bytes, a batch at a time."""
+        yield from self.arrow.to_batches(max_chunksize=ROWS_AT_A_TIME)
+
     def rows(self) -> Iterator[dict[str, Any]]:
-        """Give each row as Python values, a batch in memory at a time."""
-        batches = self.arrow.to_batches() if self.reopen is None else self.reopen()
-        at_a_time = _ROWS_WITH_BYTES if any(map(holds_bytes, self.arrow.schema)) else ROWS_AT_A_TIME
-        if self.byte_columns:
-            at_a_time = _ROWS_WITH_BYTES
-        for batch in batches:
+        """Give each row as Python values, as few in memory at a time as may hold pictures."""
+        whole = self.batches() if self.reopen is None else self.reopen()
+        for batch in whole:
+            at_a_time = _ROWS_WITH_BYTES if any(map(holds_bytes, batch.schema)) else ROWS_AT_A_TIME
             for start in range(0, batch.num_rows, at_a_time):
                 yield from batch.slice(start, at_a_time).to_pylist()
 

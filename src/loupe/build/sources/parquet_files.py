@@ -1,0 +1,102 @@
+"""Read Parquet, a batch at a time; pictures that stand in the table are left in the file."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from loupe.build.sources.reading import (
+    Reading,
+    check_names,
+    complain_of_empty,
+    first_line,
+    folder_of,
+)
+from loupe.build.table import ROWS_AT_A_TIME, Table, holds_bytes, keep_batches
+from loupe.errors import BuildError
+
+__all__ = ["fit_batch", "plain_schema", "read_parquet"]
+
+_READ_AHEAD_BYTES = 2**20
+_PICTURES_AT_A_TIME = 64
+
+
+def read_parquet(paths: Sequence[Path], name: str, how: Reading) -> Table:
+    """Read files of the same columns, one after the other; a column that one lacks is empty there.
+
+    Raises:
+        BuildError: a file is not Parquet, two files disagree on a type, or there is no row.
+    """
+    schema = _join_schemas(paths)
+    with_bytes = tuple(field.name for field in schema if holds_bytes(field))
+    without = pa.schema([field for field in schema if field.name not in with_bytes])
+    try:
+        arrow = keep_batches(without, _read_batches(paths, without), how.scratch)
+    except pa.ArrowException as error:
+        raise _unreadable(name, error) from error
+    if not arrow.num_rows:
+        complain_of_empty(name)
+    return Table(
+        name,
+        folder_of(paths),
+        arrow,
+        byte_columns=with_bytes,
+        reopen=partial(_read_batches, paths, schema) if with_bytes else None,
+    )
+
+
+def plain_schema(schema: pa.Schema) -> pa.Schema:
+    """Give a schema without metadata and without dictionaries."""
+    fields = [
+        field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field
+        for field in schema
+    ]
+    return pa.schema([field.with_nullable(True).remove_metadata() for field in fields])
+
+
+def fit_batch(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """Give a batch the columns and types of a schema; columns that it lacks are empty."""
+    names = set(batch.schema.names)
+    arrays = [
+        pc.cast(batch.column(field.name), field.type)
+        if field.name in names
+        else pa.nulls(batch.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _join_schemas(paths: Sequence[Path]) -> pa.Schema:
+    schemas = []
+    for path in paths:
+        try:
+            schemas.append(plain_schema(pq.read_schema(path)))
+        except pa.ArrowException as error:
+            raise _unreadable(path, error) from error
+        check_names(path, schemas[-1].names)
+    try:
+        return pa.unify_schemas(schemas, promote_options="permissive")
+    except pa.ArrowException as error:
+        raise BuildError(
+            f"The {len(paths)} files of {str(folder_of(paths))!r} disagree on a column "
+            f"({first_line(error)}). Write them with the same types, or give fewer."
+        ) from error
+
+
+def _read_batches(paths: Sequence[Path], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    for path in paths:
+        with pq.ParquetFile(path, buffer_size=_READ_AHEAD_BYTES) as file:
+            names = [name for name in file.schema_arrow.names if name in schema.names]
+            at_a_time = _PICTURES_AT_A_TIME if any(map(holds_bytes, schema)) else ROWS_AT_A_TIME
+            for batch in file.iter_batches(at_a_time, columns=names):
+                yield fit_batch(batch, schema)
+
+
+def _unreadable(path: object, error: Exception) -> BuildError:
+    return BuildError(
+        f"Table {str(path)!r} cannot be read as Parquet ({first_line(error)}). "
+        "Write it again, or give another source."
+    )
