@@ -80,12 +80,22 @@ class BuildOptions:
     """Shrink stored pictures to this longest side; none keeps the original bytes."""
     max_bytes: int = 20_000_000
     """Largest size of one picture, in bytes; a download stops there."""
-    concurrency: int = 16
-    """Downloads at a time."""
+    concurrency: int = 64
+    """Pictures on their way at a time."""
+    per_host: int = 32
+    """Downloads at a time from one host; lower it where the host is small or asks for it."""
     timeout_seconds: float = 20.0
-    """Time that one picture may take from first to last byte."""
-    retries: int = 2
+    """Time that one picture may take in all: redirects, pauses and further attempts included."""
+    connect_timeout_seconds: float = 5.0
+    """Time that a connection may take, its name's address included."""
+    read_timeout_seconds: float = 8.0
+    """Time that the answer, and each further 1,024 bytes of it, may take."""
+    retries: int = 3
     """Further attempts at a download that failed for a passing reason."""
+    user_agent: str = "loupe-vlm (builds picture datasets)"
+    """What servers are told of who asks; an address to write to is polite."""
+    honour_opt_out: bool = False
+    """Reject pictures whose server says noai or noimageai in X-Robots-Tag."""
     allow_private: bool = False
     """Let URLs reach private and loopback addresses."""
     workers: int = 0

@@ -1,45 +1,108 @@
 """The folder that a build writes: refused where it holds something else, finished in one rename."""
 
 import json
+import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from loupe.errors import BuildError
 
-__all__ = ["FINISHED_FILE", "unfinished_folder"]
+__all__ = ["FINISHED_FILE", "Workplace", "open_workplace"]
+
+logger = logging.getLogger(__name__)
 
 FINISHED_FILE = "dataset.json"
 _OWN_NAMES = frozenset(
-    {"README.md", "data", FINISHED_FILE, "options.yaml", "rejected.parquet", "task.yaml"}
+    {
+        "README.md",
+        "data",
+        FINISHED_FILE,
+        "ledger.parquet",
+        "options.yaml",
+        "rejected.parquet",
+        "task.yaml",
+    }
 )
 _MARKER = "unfinished"
+_DONE = "done"
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """The folder in which a build works: the dataset to be, and what a killed build goes on from.
+
+    `journal` and `spool` (fetched and rewritten pictures) outlive a failure; `scratch` does not.
+    """
+
+    folder: Path
+
+    @property
+    def dataset(self) -> Path:
+        """Folder to make, which becomes the output."""
+        return self.folder / "dataset"
+
+    @property
+    def journal(self) -> Path:
+        """File that notes each picture's fate."""
+        return self.folder / "ledger.jsonl"
+
+    @property
+    def spool(self) -> Path:
+        """Folder of pictures."""
+        return self.folder / "spool"
+
+    @property
+    def scratch(self) -> Path:
+        """Folder of anything else."""
+        return self.folder / "scratch"
 
 
 @contextmanager
-def unfinished_folder(output: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Give a folder beside `output` to write to; it becomes `output` when the block ends well.
+def open_workplace(output: Path, *, overwrite: bool) -> Iterator[Workplace]:
+    """Give a hidden folder beside `output`; its dataset becomes `output` when the block ends well.
 
-    When the block ends otherwise the folder is deleted. What a killed process left is deleted
-    by the next build to the same output.
+    When the block ends otherwise, or is killed, what it noted in the journal is there again the
+    next time; without a journal nothing is left.
 
     Raises:
-        BuildError: `output` holds something that must not be replaced.
+        BuildError: `output` holds something that must not be replaced, or is being built.
     """
     final = output.resolve()
     _check_replaceable(final, overwrite=overwrite)
-    folder = final.with_name(f".{final.name}.loupe-build")
-    final.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftover(folder)
-    folder.mkdir()
+    place = Workplace(final.with_name(f".{final.name}.loupe-build"))
+    _clear(place)
+    for folder in (place.spool, place.scratch):
+        folder.mkdir(parents=True, exist_ok=True)
+    (place.folder / _MARKER).touch()
     try:
-        (folder / _MARKER).touch()
-        yield folder
-        (folder / _MARKER).unlink()
-        _replace(final, folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        with _lock(place.folder):
+            yield place
+            (place.folder / _DONE).touch()
+            _replace(final, place.dataset)
+            shutil.rmtree(place.folder)
+    except BaseException:
+        if place.journal.exists():
+            logger.info("What was gathered is kept: the same command goes on from there")
+        else:
+            shutil.rmtree(place.folder, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    try:
+        with FileLock(folder / "lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise BuildError(
+            f"Another build works in {str(folder)!r}; expected one at a time. Wait for it, or "
+            "choose another output."
+        ) from error
 
 
 def _check_replaceable(output: Path, *, overwrite: bool) -> None:
@@ -69,15 +132,21 @@ def _is_dataset(folder: Path) -> bool:
         return False
 
 
-def _remove_leftover(folder: Path) -> None:
-    if not folder.exists():
+def _clear(place: Workplace) -> None:
+    """Delete all that an earlier build left, but for what this one can go on from."""
+    if not place.folder.exists():
         return
-    ours = (folder / _MARKER).exists() or _is_dataset(folder) or not any(folder.iterdir())
-    if not ours:
+    names = {path.name for path in place.folder.iterdir()}
+    if names and _MARKER not in names:
         raise BuildError(
-            f"{str(folder)!r} stands where an unfinished build would, and is none. Move it away."
+            f"{str(place.folder)!r} stands where an unfinished build would, and is none. Move it "
+            "away."
         )
-    shutil.rmtree(folder)
+    is_done = _DONE in names and not place.dataset.exists()  # killed after its last step
+    for path in (place.dataset, place.scratch, *([place.spool] if is_done else [])):
+        shutil.rmtree(path, ignore_errors=True)
+    for path in (place.folder / _DONE, *([place.journal] if is_done else [])):
+        path.unlink(missing_ok=True)
 
 
 def _replace(final: Path, folder: Path) -> None:

@@ -45,17 +45,17 @@ def build_dataset(options: BuildOptions) -> BuildResult:
     """Make a checked and split dataset of a table or a folder of pictures.
 
     Raises:
-        BuildError: no dataset can be made; nothing is left half-written.
+        BuildError: no dataset can be made; the output is not touched.
         OptionError: an option has a value that cannot be meant.
         TaskError: the task file does not declare a task.
     """
-    from loupe.build.output import unfinished_folder
+    from loupe.build.output import open_workplace
     from loupe.build.pipeline import fill_folder
 
     task = Task.load(options.task)
     try:
-        with unfinished_folder(Path(options.output), overwrite=options.overwrite) as folder:
-            record = fill_folder(folder, options, task)
+        with open_workplace(Path(options.output), overwrite=options.overwrite) as place:
+            record = fill_folder(place, options, task)
     except OSError as error:
         raise BuildError(_describe(error, options.output)) from error
     return BuildResult(options.output, record.counts, record.split, record.fingerprint)
@@ -64,8 +64,8 @@ def build_dataset(options: BuildOptions) -> BuildResult:
 def _describe(error: OSError, output: str) -> str:
     if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
         return (
-            f"The disk is full while {output!r} is written ({error.strerror}); nothing "
-            "half-written is kept. Free some room, or choose an output on another disk."
+            f"The disk is full while {output!r} is written ({error.strerror}). Free some room: "
+            "the same command goes on with the pictures that it has. Or choose another output."
         )
     where = f" {str(error.filename)!r}" if error.filename else ""
     return (

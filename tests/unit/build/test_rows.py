@@ -1,7 +1,7 @@
 import pytest
 
 from loupe.build.ledger import Reason, Rejection
-from loupe.build.rows import name_rows, read_values, resolve_columns
+from loupe.build.rows import RowNames, read_values, resolve_columns
 from loupe.errors import BuildError
 from loupe.task import Task
 
@@ -95,7 +95,6 @@ def test_integer_beyond_64_bits_rejects_the_row():
 
 
 def test_rows_are_named_by_their_id_once_each():
-    assert name_rows([7, 7, None, "N.A.", "7#2", 7], 6) == [
+    assert list(map(RowNames().name, [7, 7, None, "N.A.", "7#2", 7])) == [
         "7", "7#2", "row-3", "row-4", "7#2#2", "7#3",
     ]  # fmt: skip
-    assert name_rows(None, 2) == ["row-1", "row-2"]
