@@ -75,22 +75,29 @@ def open_workplace(output: Path, *, overwrite: bool) -> Iterator[Workplace]:
     final = output.resolve()
     _check_replaceable(final, overwrite=overwrite)
     place = Workplace(final.with_name(f".{final.name}.loupe-build"))
-    _clear(place)
-    for folder in (place.spool, place.scratch):
-        folder.mkdir(parents=True, exist_ok=True)
-    (place.folder / _MARKER).touch()
-    try:
-        with _lock(place.folder):
+    _mark(place.folder)
+    with _lock(place.folder):
+        _clear(place)
+        try:
             yield place
             (place.folder / _DONE).touch()
             _replace(final, place.dataset)
-            shutil.rmtree(place.folder)
-    except BaseException:
-        if place.journal.exists():
-            logger.info("What was gathered is kept: the same command goes on from there")
-        else:
-            shutil.rmtree(place.folder, ignore_errors=True)
-        raise
+            place.journal.unlink(missing_ok=True)
+        finally:
+            if place.journal.exists():
+                logger.info("What was gathered is kept: the same command goes on from there")
+            else:
+                shutil.rmtree(place.folder)
+
+
+def _mark(folder: Path) -> None:
+    """Make the folder ours, unless it is someone's."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()) and not (folder / _MARKER).exists():
+        raise BuildError(
+            f"{str(folder)!r} stands where an unfinished build would, and is none. Move it away."
+        )
+    (folder / _MARKER).touch()
 
 
 @contextmanager
@@ -103,6 +110,19 @@ def _lock(folder: Path) -> Iterator[None]:
             f"Another build works in {str(folder)!r}; expected one at a time. Wait for it, or "
             "choose another output."
         ) from error
+
+
+def _clear(place: Workplace) -> None:
+    """Delete all that an earlier build left, but for what this one can go on from."""
+    is_done = (place.folder / _DONE).exists() and not place.dataset.exists()
+    if is_done:  # it was killed after its last step
+        shutil.rmtree(place.spool, ignore_errors=True)
+        place.journal.unlink(missing_ok=True)
+    (place.folder / _DONE).unlink(missing_ok=True)
+    for folder in (place.dataset, place.scratch):
+        shutil.rmtree(folder, ignore_errors=True)
+    for folder in (place.spool, place.scratch):
+        folder.mkdir(exist_ok=True)
 
 
 def _check_replaceable(output: Path, *, overwrite: bool) -> None:
@@ -130,23 +150,6 @@ def _is_dataset(folder: Path) -> bool:
         return "fingerprint" in json.loads((folder / FINISHED_FILE).read_text("utf-8"))
     except (OSError, ValueError, TypeError):
         return False
-
-
-def _clear(place: Workplace) -> None:
-    """Delete all that an earlier build left, but for what this one can go on from."""
-    if not place.folder.exists():
-        return
-    names = {path.name for path in place.folder.iterdir()}
-    if names and _MARKER not in names:
-        raise BuildError(
-            f"{str(place.folder)!r} stands where an unfinished build would, and is none. Move it "
-            "away."
-        )
-    is_done = _DONE in names and not place.dataset.exists()  # killed after its last step
-    for path in (place.dataset, place.scratch, *([place.spool] if is_done else [])):
-        shutil.rmtree(path, ignore_errors=True)
-    for path in (place.folder / _DONE, *([place.journal] if is_done else [])):
-        path.unlink(missing_ok=True)
 
 
 def _replace(final: Path, folder: Path) -> None:
