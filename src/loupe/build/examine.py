@@ -68,7 +68,8 @@ class Examiner:
         values = read_values(row, self.task, self.columns)
         if isinstance(values, Rejection):
             return values
-        place = locate_picture(row[self.columns.picture], self.root)
+        root = None if self.columns.only_links else self.root
+        place = locate_picture(row[self.columns.picture], root)
         return place if isinstance(place, Rejection) else GoodRow(values, place)
 
 

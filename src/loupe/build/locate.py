@@ -39,12 +39,12 @@ class Embedded:
 Place = LocalFile | Url | Embedded
 
 
-def locate_picture(cell: Any, root: Path) -> Place | Rejection:
+def locate_picture(cell: Any, root: Path | None) -> Place | Rejection:
     """Say where a table's cell finds its picture.
 
     A relative path starts from `root`, and no path may leave it: a table from elsewhere must not
     pull other files of this machine into a dataset. Links that lie inside `root` are followed,
-    because the table cannot have made them.
+    because the table cannot have made them. Without a root, the table holds no paths.
     """
     if isinstance(cell, Mapping):  # the picture column of Hugging Face datasets
         cell = cell.get("path") if cell.get("bytes") is None else cell["bytes"]
@@ -53,9 +53,13 @@ def locate_picture(cell: Any, root: Path) -> Place | Rejection:
     if is_missing(cell):
         return Rejection(Reason.NO_PICTURE, f"the picture's column holds {cell!r}")
     text = str(cell).strip()
+    if text.startswith("//"):  # the scheme of the page that a link was taken from
+        text = f"https:{text}"
     scheme = _SCHEME.match(text)
-    if scheme is None:
+    if scheme is None and root is not None:
         return _locate_file(text, root)
+    if scheme is None:
+        return Rejection(Reason.NO_PICTURE, f"{text[:100]!r} is no link to a picture")
     if scheme.group().lower() in {"http://", "https://"}:
         return Url(text)
     detail = f"{text[:100]!r} is not fetched; expected a path, or a URL with http:// or https://"

@@ -1,7 +1,8 @@
 """Find the columns that a build needs, and give each row its typed values or a rejection."""
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from loupe.build.amounts import CURRENCIES, means_currency, read_amount
@@ -9,12 +10,11 @@ from loupe.build.ledger import Reason, Rejection
 from loupe.errors import BuildError
 from loupe.task import FieldError, Task, is_missing
 
-__all__ = ["Columns", "RowNames", "read_values", "resolve_columns"]
+__all__ = ["NUMBER_TYPES", "Columns", "RowNames", "choose_column", "read_values", "resolve_columns"]
 
 _PICTURE_COLUMNS = ("image", "image_path", "file_name", "imageurl", "image_url", "url")
 _ID_COLUMNS = ("product_code", "id")
-_NUMBER_TYPES = frozenset({"price", "number", "integer"})
-_CURRENCY_COLUMNS = ("currency_code", "currency")
+NUMBER_TYPES = frozenset({"price", "number", "integer"})
 _INT64_END = 2**63
 
 
@@ -34,7 +34,7 @@ class Columns:
     title: str | None
     group_by: tuple[str, ...]
     currency: str | None = None
-    marks: Mapping[str, str | None] = field(default_factory=dict)
+    marks: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
     are_marks_given: bool = False
     only_links: bool = False
 
@@ -47,7 +47,6 @@ def resolve_columns(
     row_id: str | None,
     fields: Mapping[str, str],
     group_by: list[str],
-    currency: str | None = None,
 ) -> Columns:
     """Find each column by the name given, else by the rule that its option states.
 
@@ -68,11 +67,10 @@ def resolve_columns(
         _require(column, available, "the option group_by", "Name columns that are there")
     return Columns(
         picture=_choose_picture(picture, available),
-        id=_choose(row_id, "id_column", _ID_COLUMNS, available),
+        id=choose_column(row_id, "id_column", _ID_COLUMNS, available),
         fields=found,
         title=_choose_title(task, found, available),
         group_by=tuple(group_by),
-        currency=_choose(currency, "currency_column", _CURRENCY_COLUMNS, available),
     )
 
 
@@ -81,7 +79,7 @@ def read_values(row: Mapping[str, Any], task: Task, columns: Columns) -> dict[st
     cells: dict[str, Any] = {}
     for name, column in columns.fields.items():
         kind = task.fields[name]
-        if kind.type in _NUMBER_TYPES:
+        if kind.type in NUMBER_TYPES:
             number = _read_number(row, name, getattr(kind, "currency", None), columns)
             if isinstance(number, Rejection):
                 return number
@@ -99,9 +97,7 @@ def read_values(row: Mapping[str, Any], task: Task, columns: Columns) -> dict[st
     return values
 
 
-def _read_number(
-    row: Mapping[str, Any], name: str, currency: str | None, columns: Columns
-) -> Any:
+def _read_number(row: Mapping[str, Any], name: str, currency: str | None, columns: Columns) -> Any:
     """Give a cell's number, of a type or as text; a cell without a value is given as it is."""
     column = columns.fields[name]
     cell = row[column]
@@ -132,7 +128,7 @@ def _read_number(
 def _currency_of(column: str) -> str | None:
     """Give the currency that a column's name ends in, such as `full_price_eur`."""
     ending = column.rpartition("_")[2].upper()
-    return ending if ending in CURRENCIES and ending != column.upper() else None
+    return ending if ending in CURRENCIES else None
 
 
 class RowNames:
@@ -169,9 +165,14 @@ def _choose_picture(name: str | None, available: list[str]) -> str:
     return found[0]
 
 
-def _choose(
+def choose_column(
     name: str | None, option: str, usual: tuple[str, ...], available: list[str]
 ) -> str | None:
+    """Give the column that an option names, else the first usual one that the table has.
+
+    Raises:
+        BuildError: the column named is not there.
+    """
     if name is not None:
         _require(name, available, f"the option {option}", "Name one that is there")
         return name
