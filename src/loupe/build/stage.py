@@ -31,6 +31,7 @@ class BuildResult:
             f"{audit['groups']:,} groups, the largest of {audit['largest_group_rows']:,} rows; "
             f"test rows with a sibling in train: {audit['test_rows_leaked']}, in a random split "
             f"about {audit['test_rows_leaked_if_random']:,.0f} of {counts['test']:,}\n"
+            f"{self._describe_flattery()}"
             f"Wrote {counts['train']:,} train, {counts['validation']:,} validation, "
             f"{counts['test']:,} test rows to {self.output}. "
             f"Next: `loupe train --dataset {self.output} --output model`"
@@ -39,6 +40,15 @@ class BuildResult:
     def to_dict(self) -> dict[str, Any]:
         """Give the same as plain data."""
         return asdict(self)
+
+    def _describe_flattery(self) -> str:
+        error = self.split["audit"].get("neighbour_price_error")
+        if error is None:
+            return ""
+        return (
+            f"The price of the nearest training picture is {error['this_split']:.0%} off here; in "
+            f"a random split it would seem {error['random_split']:.0%}\n"
+        )
 
 
 def build_dataset(options: BuildOptions) -> BuildResult:
@@ -54,7 +64,8 @@ def build_dataset(options: BuildOptions) -> BuildResult:
 
     task = Task.load(options.task)
     try:
-        with open_workplace(Path(options.output), overwrite=options.overwrite) as place:
+        replaces = options.overwrite or options.retry is not None
+        with open_workplace(Path(options.output), overwrite=replaces) as place:
             record = fill_folder(place, options, task)
     except OSError as error:
         raise BuildError(_describe(error, options.output)) from error
