@@ -1,28 +1,30 @@
 """Check one picture: bytes, format, size, pixels; and bring it upright and to 8-bit sRGB."""
 
-import contextlib
 import hashlib
 import io
 import re
 import stat
-import struct
 import warnings
-import zlib
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import cast
 
 from PIL import Image
 
-from loupe.build.colour import is_srgb, to_srgb
 from loupe.build.ledger import Reason, Rejection
 from loupe.build.likeness import perceptual_hash
+from loupe.pixels import (
+    DECODE_ERRORS,
+    FORMATS,
+    UPRIGHT,
+    find_formats,
+    is_srgb,
+    read_orientation,
+    to_upright_srgb,
+)
 
 __all__ = ["CheckedPicture", "PictureRules", "check_picture"]
 
-# Formats outside this list are not tried: some of Pillow's readers start other programs.
-_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
 _KEPT_FORMATS = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp"}
 _KEPT_MODES = frozenset({"RGB", "L", "1", "P"})  # where convert("RGB") loses and adds nothing
 _JPEG_QUALITY = 95
@@ -31,22 +33,6 @@ _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"BM", b"II*\0", b"MM\0
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
 _HTML = re.compile(rb"(<!doctype html|<html|<head|<body)\b", re.IGNORECASE)
 _XML = re.compile(rb"<(\?xml|svg)\b", re.IGNORECASE)
-_ORIENTATION_TAG = 0x0112
-_UPRIGHT = 1
-_TRANSPOSE = {  # EXIF 2.32, section 4.6.4
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-# What Pillow's readers were seen to raise on damaged files; UnidentifiedImageError is an OSError.
-_DECODE_ERRORS = (
-    OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, AttributeError,
-    OverflowError, RuntimeError, struct.error, zlib.error,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -96,9 +82,10 @@ def check_picture(path: Path, rules: PictureRules, rewritten: Path) -> CheckedPi
         decoded = _decode(content, rules)
         if isinstance(decoded, Rejection):
             return decoded
-        upright = _to_upright_srgb(decoded)
-        if isinstance(upright, Rejection):
-            return upright
+        try:
+            upright = to_upright_srgb(decoded)
+        except ValueError as error:
+            return Rejection(Reason.UNSUPPORTED_PIXELS, f"mode {decoded.mode}: {error}")
         if _is_plain(upright, rules.min_contrast):
             detail = f"no channel varies by min_contrast {rules.min_contrast} of 255"
             return Rejection(Reason.PLAIN_COLOUR, detail)
@@ -140,30 +127,20 @@ def _read(path: Path, max_bytes: int) -> bytes | Rejection:
 def _decode(content: bytes, rules: PictureRules) -> Image.Image | Rejection:
     """Decode the first frame, after its header has been found to be within the rules."""
     try:
-        image = Image.open(io.BytesIO(content), formats=_readable_formats())
+        image = Image.open(io.BytesIO(content), formats=find_formats())
     except Image.DecompressionBombError as error:
         return Rejection(Reason.TOO_MANY_PIXELS, str(error))
-    except _DECODE_ERRORS:
+    except DECODE_ERRORS:
         return _describe_unopened(content)
     problem = _check_size(image, rules)
     if problem:
         return problem
     try:
         image.load()
-    except _DECODE_ERRORS as error:
+    except DECODE_ERRORS as error:
         detail = f"{image.format} of {image.width}×{image.height} px cannot be decoded: {error}"
         return Rejection(Reason.TRUNCATED, detail)
     return image
-
-
-@cache
-def _readable_formats() -> list[str]:
-    Image.init()
-    with contextlib.suppress(ImportError):
-        import pillow_heif
-
-        pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
-    return [name for name in _FORMATS if name in Image.OPEN]
 
 
 def _describe_unopened(content: bytes) -> Rejection:
@@ -183,7 +160,7 @@ def _describe_unopened(content: bytes) -> Rejection:
     if text.startswith(b"<") and _HTML.search(text):
         return Rejection(Reason.HTML_PAGE, f"{len(content):,} bytes of HTML, {text[:60]!r}")
     kind = "an SVG or XML text" if _XML.match(text) else f"begins {start!r}"
-    expected = ", ".join(name for name in _FORMATS if name != "MPO")
+    expected = ", ".join(name for name in FORMATS if name != "MPO")
     return Rejection(Reason.NOT_A_PICTURE, f"{kind}; expected one of {expected}")
 
 
@@ -198,27 +175,9 @@ def _check_size(image: Image.Image, rules: PictureRules) -> Rejection | None:
     return None
 
 
-def _to_upright_srgb(image: Image.Image) -> Image.Image | Rejection:
-    orientation = _read_orientation(image)
-    try:
-        pixels = to_srgb(image)
-    except ValueError as error:
-        return Rejection(Reason.UNSUPPORTED_PIXELS, f"mode {image.mode}: {error}")
-    method = _TRANSPOSE.get(orientation or _UPRIGHT)
-    return pixels if method is None else pixels.transpose(method)
-
-
 def _is_plain(image: Image.Image, min_contrast: int) -> bool:
     ranges = cast("tuple[tuple[int, int], ...]", image.getextrema())
     return all(highest - lowest < min_contrast for lowest, highest in ranges)
-
-
-def _read_orientation(image: Image.Image) -> int | None:
-    """Read the EXIF orientation; None where the EXIF block itself is damaged."""
-    try:
-        return int(image.getexif().get(_ORIENTATION_TAG, _UPRIGHT))
-    except _DECODE_ERRORS:
-        return None
 
 
 def _shrink(image: Image.Image, max_side_px: int | None) -> Image.Image:
@@ -238,7 +197,7 @@ def _can_keep_bytes(image: Image.Image) -> bool:
         and not image.has_transparency_data
         and frames == 1
         and is_srgb(image)
-        and _read_orientation(image) == _UPRIGHT
+        and read_orientation(image) == UPRIGHT
     )
 
 

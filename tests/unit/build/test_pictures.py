@@ -170,7 +170,7 @@ def test_heif_is_read_where_its_reader_is_installed(tmp_path):
 
 
 def test_heif_without_its_reader_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setattr(pictures, "_readable_formats", lambda: ["JPEG"])
+    monkeypatch.setattr(pictures, "find_formats", lambda: ["JPEG"])
     monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
     found = check(tmp_path, b"\0\0\0\x18ftypheic" + bytes(40))
     assert found.reason is Reason.NOT_A_PICTURE

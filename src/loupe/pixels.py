@@ -1,7 +1,13 @@
-"""Bring any picture's pixels to 8-bit sRGB: profiles, transparency, 16 bits, CMYK, palettes."""
+"""Open any picture and bring it upright and to 8-bit sRGB, the same for datasets and answers.
 
+Profiles, transparency, 16 bits, CMYK and palettes are what readers disagree about.
+"""
+
+import contextlib
 import io
-from functools import lru_cache
+import struct
+import zlib
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from PIL import Image, ImageCms
@@ -9,12 +15,72 @@ from PIL import Image, ImageCms
 if TYPE_CHECKING:
     from PIL.ImageCms import ImageCmsTransform
 
-__all__ = ["is_srgb", "to_srgb"]
+__all__ = [
+    "DECODE_ERRORS",
+    "FORMATS",
+    "UPRIGHT",
+    "find_formats",
+    "is_srgb",
+    "read_orientation",
+    "to_srgb",
+    "to_upright_srgb",
+]
+
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
+"""What is read; formats outside are not tried: some of Pillow's readers start other programs."""
+
+DECODE_ERRORS = (
+    OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, AttributeError,
+    OverflowError, RuntimeError, struct.error, zlib.error,
+)  # fmt: skip
+"""What readers were seen to raise on damaged files; UnidentifiedImageError is an OSError."""
+
+UPRIGHT = 1
+_ORIENTATION_TAG = 0x0112
+_TURNS = {  # EXIF 2.32, section 4.6.4
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 _SIXTEEN_TO_EIGHT_BITS = 257  # 65535 / 255
 _SPACES = {"RGB": "RGB", "L": "GRAY", "CMYK": "CMYK"}  # by mode, as profiles name them
 _UNSEEN_DIFFERENCE = 3  # of 255: profiles named sRGB differ by as much among themselves
 _PROFILES_KEPT = 64  # a catalogue has a few; a transform is slow to make
+
+
+@cache
+def find_formats() -> list[str]:
+    """Give the formats that can be read here, HEIF among them where its reader is installed."""
+    Image.init()
+    with contextlib.suppress(ImportError):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
+    return [name for name in FORMATS if name in Image.OPEN]
+
+
+def read_orientation(image: Image.Image) -> int | None:
+    """Read the EXIF orientation of a decoded picture; None where the EXIF block is damaged."""
+    try:
+        return int(image.getexif().get(_ORIENTATION_TAG, UPRIGHT))
+    except DECODE_ERRORS:
+        return None
+
+
+def to_upright_srgb(image: Image.Image) -> Image.Image:
+    """Give a decoded picture upright and as 8-bit sRGB; a damaged EXIF block says nothing.
+
+    Raises:
+        ValueError: the range of its pixels is not known.
+    """
+    method = _TURNS.get(read_orientation(image) or UPRIGHT)
+    pixels = to_srgb(image)
+    return pixels if method is None else pixels.transpose(method)
 
 
 def to_srgb(image: Image.Image) -> Image.Image:

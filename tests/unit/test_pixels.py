@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from loupe.build.colour import is_srgb, to_srgb
+from loupe.pixels import is_srgb, to_srgb
 
-from .conftest import draw, encode
-from .profiles import SRGB_TO_XYZ, WIDE_TO_XYZ, grey_profile, ink_profile, matrix_profile
+from .build.conftest import draw, encode
+from .build.profiles import SRGB_TO_XYZ, WIDE_TO_XYZ, grey_profile, ink_profile, matrix_profile
 
 
 def reopen(image, kind="PNG", **settings):
