@@ -61,17 +61,17 @@ def test_every_row_is_kept_or_has_a_reason(tmp_path):
     found = rejected(tmp_path / "data")
     assert {number: row["reason"] for number, row in found.items()} == {
         4: "missing_value",
-        5: "malformed_value",
+        5: "other_currency",
         6: "missing_value",
         7: "missing_picture",
         8: "outside_folder",
         9: "no_picture",
         10: "refused_address",
-        11: "not_a_picture",
+        11: "html_page",
         12: "truncated",
         21: "malformed_row",
     }
-    assert found[5]["detail"] == "full_price: '1.290,00 €' is not a plain number such as 1290.0"
+    assert found[5]["detail"] == "full_price: 1290.00 is in €, not in USD as the task's prices are"
     assert (found[5]["row_id"], found[5]["title"]) == ("1040", "Bag 4")
 
 
@@ -314,7 +314,7 @@ def test_urls_are_fetched_once_each_and_their_failures_told_apart(tmp_path, site
     assert reasons == {
         3: "http_error",
         5: "too_large",
-        6: "not_a_picture",
+        6: "html_page",
         7: "refused_address",
     }
     assert counts["read"] == 16
