@@ -24,6 +24,7 @@ _OWN_NAMES = frozenset(
         FINISHED_FILE,
         "ledger.parquet",
         "options.yaml",
+        "profile.html",
         "rejected.parquet",
         "task.yaml",
     }

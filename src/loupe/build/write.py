@@ -25,6 +25,7 @@ from loupe.build.parquet import (
     arrange_rejected,
 )
 from loupe.build.pictures import CheckedPicture
+from loupe.build.profile import write_profile
 from loupe.build.split import SPLITS
 from loupe.build.table import Table
 from loupe.options import BuildOptions, save_options
@@ -77,6 +78,7 @@ def write_dataset(folder: Path, contents: Contents, task: Task, options: BuildOp
         split=contents.split | {"audit": audit},
         fingerprint=_fingerprint(closed, digests),
     )
+    write_profile(folder, closed, options.source, record.counts, record.split)
     _write_record(folder / FINISHED_FILE, record, closed, options)
     return record
 
@@ -152,7 +154,7 @@ class _Tally:
         return (dict(zip(self._choices, values, strict=True)) for values in self._trained)
 
     def unseen_choices(self, closed: Task) -> dict[str, int]:
-        """Count, by field, the held-out rows whose choice no training row has: none can be right."""
+        """Count, by field, the held-out rows whose choice no training row has."""
         counts = dict.fromkeys(self._choices, 0)
         for values, rows in self._held_out.items():
             for name, value in zip(self._choices, values, strict=True):
