@@ -8,7 +8,14 @@ import re
 from collections.abc import Iterable
 from decimal import Decimal
 
-__all__ = ["CURRENCIES", "MARKS", "find_mark", "means_currency", "read_amount"]
+__all__ = [
+    "MARKS",
+    "SIGNED_CURRENCIES",
+    "find_mark",
+    "is_currency",
+    "means_currency",
+    "read_amount",
+]
 
 MARKS = {"point": ".", "comma": ","}
 _MOST_DIGITS = 18  # which fit an int64
@@ -40,7 +47,16 @@ _SIGNS = {
     "₱": "PHP", "rp": "IDR", "rm": "MYR", "fr.": "CHF", "sfr.": "CHF", "د.إ.": "AED", "r": "ZAR",
     "ر.س.": "SAR",
 }  # fmt: skip
-CURRENCIES = frozenset(" ".join(_SIGNS.values()).split()) | {"QAR", "KWD", "BHD", "EGP", "BGN"}
+SIGNED_CURRENCIES = frozenset(" ".join(_SIGNS.values()).split())
+_CODES = frozenset(  # ISO 4217, money in use in 2024
+    "AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN "
+    "BZD CAD CDF CHF CLP CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL "
+    "GHS GIP GMD GNF GTQ GYD HKD HNL HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF "
+    "KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN "
+    "MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON RSD RUB RWF SAR SBD "
+    "SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD TZS UAH "
+    "UGX USD UYU UZS VES VND VUV WST XAF XCD XOF XPF YER ZAR ZMW ZWG".split()
+)
 
 
 def read_amount(text: str, mark: str | None, *, is_strict: bool) -> tuple[Decimal, list[str]]:
@@ -83,7 +99,12 @@ def find_mark(texts: Iterable[str]) -> str | None:
 def means_currency(word: str, code: str) -> bool | None:
     """Tell whether a word or sign can stand for a currency; None where it stands for none."""
     codes = _SIGNS.get(word.lower(), word.upper()).split()
-    return code in codes if code in codes or CURRENCIES.intersection(codes) else None
+    return code in codes if code in codes or _CODES.intersection(codes) else None
+
+
+def is_currency(code: str) -> bool:
+    """Tell whether a code names a currency (ISO 4217)."""
+    return code in _CODES
 
 
 def _split(text: str) -> tuple[list[str], dict[str, Decimal]]:

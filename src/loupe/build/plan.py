@@ -6,7 +6,7 @@ from dataclasses import replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from loupe.build.amounts import CURRENCIES, MARKS, find_mark
+from loupe.build.amounts import MARKS, find_mark, is_currency
 from loupe.build.rows import NUMBER_TYPES, Columns, choose_column, resolve_columns
 from loupe.build.table import Table
 from loupe.errors import BuildError, OptionError
@@ -73,7 +73,7 @@ def _texts_of(table: Table, column: str) -> list[str]:
 def _with_currency(task: Task, code: str | None) -> Task:
     if code is None:
         return task
-    if code not in CURRENCIES:
+    if not is_currency(code):
         raise OptionError(f"currency is {code!r}; expected a code such as USD, EUR or GBP.")
     fields = {
         name: replace(field, currency=code) if isinstance(field, PriceField) else field

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from loupe.build.amounts import CURRENCIES, means_currency, read_amount
+from loupe.build.amounts import SIGNED_CURRENCIES, means_currency, read_amount
 from loupe.build.ledger import Reason, Rejection
 from loupe.errors import BuildError
 from loupe.task import FieldError, Task, is_missing
@@ -126,9 +126,12 @@ def _read_number(row: Mapping[str, Any], name: str, currency: str | None, column
 
 
 def _currency_of(column: str) -> str | None:
-    """Give the currency that a column's name ends in, such as `full_price_eur`."""
+    """Give the currency that a column's name ends in, such as `full_price_eur`.
+
+    Only those with a sign count: a name may well end in `all` or `top`, which are codes too.
+    """
     ending = column.rpartition("_")[2].upper()
-    return ending if ending in CURRENCIES else None
+    return ending if ending in SIGNED_CURRENCIES else None
 
 
 class RowNames:

@@ -87,6 +87,7 @@ def test_mark_is_found_where_all_certain_numbers_agree(texts, mark):
         ("$", "USD", True), ("$", "CAD", True), ("$", "EUR", False), ("US$", "CAD", False),
         ("eur", "EUR", True), ("€", "USD", False), ("Kr", "SEK", True), ("GBP", "USD", False),
         ("pcs", "USD", None), ("%", "USD", None), ("XAF", "XAF", True),
+        ("mad", "USD", False),
     ],
 )  # fmt: skip
 def test_word_means_a_currency_another_or_none(word, code, answer):

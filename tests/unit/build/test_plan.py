@@ -71,6 +71,11 @@ def test_column_that_names_its_currency_is_in_it(tmp_path):
     assert prices(plan(tmp_path, cells, currency="EUR", **options)[2]) == [4.0]
 
 
+def test_column_whose_name_ends_in_a_word_that_is_a_code_has_no_currency(tmp_path):
+    cells = catalogue(5.0, price_all=[4.0], currency_code=["USD"])
+    assert prices(plan(tmp_path, cells, columns={"full_price": "price_all"})[2]) == [4.0]
+
+
 def dbq(currencies, **changes):
     rows = len(currencies)
     texts = {name: ["N.A."] * rows for name in DBQ_COLUMNS}
