@@ -121,6 +121,9 @@ class BuildOptions:
     """Time that the answer, and each further 1,024 bytes of it, may take."""
     retries: int = 3
     """Further attempts at a download that failed for a passing reason."""
+    retry: Literal["failed"] | None = None
+    """Try the failed downloads of the dataset that stands in the output folder again, and those
+    of rows that are new; all other pictures are kept."""
     user_agent: str = "loupe-vlm (builds picture datasets)"
     """What servers are told of who asks; an address to write to is polite."""
     honour_opt_out: bool = False

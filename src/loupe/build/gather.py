@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from loupe.build.fetch import Fetched, Fetcher, FetchRules
-from loupe.build.journal import Entry
+from loupe.build.journal import Entry, picture_file
 from loupe.build.ledger import Rejection
 from loupe.build.locate import Embedded, LocalFile, Place, Url
 from loupe.build.pictures import PictureRules, check_picture
@@ -183,7 +183,7 @@ class _Gatherer:
 
     async def _obtain(self, job: Job, waiting: Waiting, fetcher: Fetcher) -> Entry:
         key, place = job
-        ours = self._how.spool / f"{key:016x}"[:2] / f"{key:016x}.fetched"
+        ours = picture_file(self._how.spool, key)
         started = time.monotonic()
         try:
             fetched = await self._bring(place, fetcher, ours)

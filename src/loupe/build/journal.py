@@ -6,7 +6,7 @@ import logging
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from loupe.build.ledger import Reason, Rejection
 from loupe.build.likeness import HASH_BYTES
 from loupe.build.pictures import CheckedPicture
 
-__all__ = ["Entry", "Journal"]
+__all__ = ["Entry", "Journal", "picture_file"]
 
 _UNKNOWN = -1
 
@@ -33,16 +33,29 @@ class Entry:
     seconds: float = 0.0
 
 
+def picture_file(spool: Path, key: int) -> Path:
+    """Name the file of a picture that is fetched; the folders keep each other small."""
+    name = f"{key:016x}"
+    return spool / name[:2] / f"{name}.fetched"
+
+
 class Journal:
     """One JSON line for each picture, written when its fate is known, and read back by its place.
 
-    `terms` are the options that an entry depends on: what was noted under others is dropped.
+    `terms` are the options that an entry depends on: what was noted under others is dropped. With
+    `forget_failed`, so are downloads that failed.
     In memory stand, by place in the order of `place_keys`: whether the picture was `kept`, and
     the hashes by which pictures are compared, `pixels` and `perceptual` (places, HASH_BYTES).
     """
 
     def __init__(
-        self, path: Path, spool: Path, place_keys: npt.NDArray[np.uint64], terms: dict[str, Any]
+        self,
+        path: Path,
+        spool: Path,
+        place_keys: npt.NDArray[np.uint64],
+        terms: dict[str, Any],
+        *,
+        forget_failed: bool = False,
     ) -> None:
         self._spool = spool
         self._keys = place_keys
@@ -51,8 +64,9 @@ class Journal:
         self.pixels = np.zeros(len(place_keys), np.uint64)
         self.perceptual = np.zeros((len(place_keys), HASH_BYTES), np.uint8)
         self._writer = path.open("ab", buffering=0)
+        with path.open("rb") as noted_before:
+            self._take_up(noted_before, terms, forget_failed=forget_failed)
         self._reader = path.open("rb")
-        self._take_up(terms)
 
     def close(self) -> None:
         """Close the file; no line was held back."""
@@ -84,23 +98,23 @@ class Journal:
         self._reader.seek(int(self._offsets[place]))
         return self._parse(json.loads(self._reader.readline()))
 
-    def _take_up(self, terms: dict[str, Any]) -> None:
+    def _take_up(self, lines: BinaryIO, terms: dict[str, Any], *, forget_failed: bool) -> None:
         """Read what an earlier build noted, but for a last line that it did not finish."""
-        start = json.dumps({"terms": terms}).encode() + b"\n"
-        offset = len(self._reader.readline())
-        self._reader.seek(0)
-        if self._reader.readline() != start:
-            if offset:
+        start = lines.readline()
+        if start != json.dumps({"terms": terms}).encode() + b"\n":
+            if start:
                 logger.warning("The options of the pictures have changed: fetching starts anew")
             self._writer.truncate(0)
             self._append({"terms": terms})
             return
-        for line in self._reader:
+        offset = len(start)
+        for line in lines:
             if not line.endswith(b"\n"):
                 break
             noted = json.loads(line)
             entry = self._parse(noted)
-            if self._is_usable(entry):
+            failed = entry.attempts > 0 and isinstance(entry.outcome, Rejection)
+            if self._is_usable(entry) and not (failed and forget_failed):
                 self._note(int(noted["key"], 16), offset, entry)
             offset += len(line)
         self._writer.truncate(offset)

@@ -53,6 +53,19 @@ class Site:
         self.answers = {}
         self.visits = []
         self.closing = threading.Event()
+        self.paused = threading.Event()
+        self.going_on = threading.Event()
+        self.pausing_at = None
+
+    def pause_after(self, visits):
+        """Answer no more after so many visits, until told to go on."""
+        self.going_on.clear()
+        self.pausing_at = visits
+
+    def go_on(self):
+        self.pausing_at = None
+        self.paused.clear()
+        self.going_on.set()
 
     def say(self, path, body=b"", status=200, **headers):
         def answer(handler):
@@ -137,6 +150,9 @@ def serve(site):
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             site.visits.append(self.path)
+            if site.pausing_at is not None and len(site.visits) > site.pausing_at:
+                site.paused.set()
+                site.going_on.wait(60)
             if self.path in site.answers:
                 site.answers[self.path](self)
             else:

@@ -83,8 +83,11 @@ def test_picture_that_is_not_there_in_its_length_does_not_count(opened, tmp_path
 
 def test_other_terms_start_anew_and_say_so(opened, caplog):
     opened().write(3, FAILED)
-    assert not opened(terms="other").known.any()
+    other = opened(terms="other")
+    assert not other.known.any()
     assert "options of the pictures have changed" in caplog.text
+    other.write(7, FAILED)
+    assert other.read(1) == FAILED
     assert not opened().known.any()
 
 
