@@ -4,7 +4,9 @@ import hashlib
 import io
 import re
 import stat
+import struct
 import warnings
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -30,6 +32,7 @@ _KEPT_MODES = frozenset({"RGB", "L", "1", "P"})  # where convert("RGB") loses an
 _JPEG_QUALITY = 95
 _LOSSY_FORMATS = frozenset({"JPEG", "MPO", "WEBP", "AVIF", "HEIF"})
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"BM", b"II*\0", b"MM\0*")
+_PNG_SIGNATURE_BYTES = 8
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
 _HTML = re.compile(rb"(<!doctype html|<html|<head|<body)\b", re.IGNORECASE)
 _XML = re.compile(rb"<(\?xml|svg)\b", re.IGNORECASE)
@@ -137,10 +140,29 @@ def _decode(content: bytes, rules: PictureRules) -> Image.Image | Rejection:
         return problem
     try:
         image.load()
+        if image.format == "PNG":
+            _check_png_sums(content)
     except DECODE_ERRORS as error:
         detail = f"{image.format} of {image.width}×{image.height} px cannot be decoded: {error}"
         return Rejection(Reason.TRUNCATED, detail)
     return image
+
+
+def _check_png_sums(content: bytes) -> None:
+    """Compare the checksums of a PNG's pixel data, which Pillow reads past.
+
+    Raises:
+        ValueError: a checksum is wrong, so that some of the pixels are not the picture's.
+    """
+    place = _PNG_SIGNATURE_BYTES
+    while place + 8 <= len(content):
+        length, kind = struct.unpack_from(">I4s", content, place)
+        end = place + 8 + length
+        if kind == b"IDAT" and end + 4 <= len(content):
+            (expected,) = struct.unpack_from(">I", content, end)
+            if zlib.crc32(memoryview(content)[place + 4 : end]) != expected:
+                raise ValueError(f"the checksum of its pixel data at byte {place} is wrong")
+        place = end + 4
 
 
 def _describe_unopened(content: bytes) -> Rejection:

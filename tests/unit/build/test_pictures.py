@@ -254,6 +254,36 @@ def test_missing_file_and_folder_are_missing_pictures(tmp_path):
         assert found.reason is Reason.MISSING_PICTURE
 
 
+def photograph():
+    """A picture without flat parts, so that every byte of its file is about some pixel."""
+    noise = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
+    return Image.fromarray(noise).resize((400, 300))
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("JPEG", {}), ("JPEG", {"progressive": True}), ("PNG", {}), ("GIF", {}),
+        ("TIFF", {"compression": "tiff_lzw"}),
+    ],
+    ids=["jpeg", "progressive", "png", "gif", "tiff"],
+)  # fmt: skip
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
+def test_download_that_stopped_and_left_zeros_is_truncated(tmp_path, kind, settings, share):
+    content = encode(photograph(), kind, **settings)
+    length = int(len(content) * share)
+    found = check(tmp_path, content[:length] + bytes(len(content) - length))
+    assert isinstance(found, Rejection)
+    assert found.reason is Reason.TRUNCATED
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF"])
+def test_bytes_after_the_end_of_a_picture_do_no_harm(tmp_path, kind):
+    whole = encode(draw(), kind)
+    found = check(tmp_path, whole + b"\r\n<!-- served from a cache -->")
+    assert found.pixel_sha256 == check(tmp_path, whole).pixel_sha256
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF"])
 def test_random_damage_never_raises(tmp_path, kind):
     if kind == "HEIF":

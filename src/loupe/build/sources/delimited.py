@@ -2,9 +2,9 @@
 
 import csv
 import io
+import itertools
 import re
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import TextIO
 
@@ -43,9 +43,9 @@ def read_delimited(paths: Sequence[Path], name: str, how: Reading) -> Table:
             delimiter = how.delimiter or _find_delimiter(path, file)
             records = _read_records(path, file, delimiter)
             names = _read_names(path, records)
-            rows = _fit_rows(records, len(names), delimiter)
-            before = sum(part.num_rows for part in parts)
-            parts.append(_keep_rows(names, rows, how.scratch, (problems, before)))
+            numbered = enumerate(records, start=sum(part.num_rows for part in parts))
+            rows = _fit_rows(numbered, len(names), delimiter, problems)
+            parts.append(_keep_rows(names, rows, how.scratch))
     text = pa.concat_tables(parts, promote_options="default")
     if not text.num_rows:
         complain_of_empty(name)
@@ -78,7 +78,7 @@ def _score(sample: str, delimiter: str) -> tuple[float, int]:
     """Give the share of rows that have the header's number of cells, and that number."""
     reader = csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter)
     try:
-        header, *rows = islice(filter(None, reader), _SAMPLE_RECORDS)
+        header, *rows = itertools.islice(filter(None, reader), _SAMPLE_RECORDS)
     except (ValueError, csv.Error):  # no header; or a cell beyond the reader's limit
         return 0.0, 1
     if len(header) == 1:
@@ -127,36 +127,29 @@ def _read_names(path: Path, records: Iterator[_Record]) -> list[str]:
     return names
 
 
-def _fit_rows(records: Iterator[_Record], width: int, delimiter: str) -> Iterator[_Record]:
-    """Give rows of the header's width; empty cells beyond it are dropped."""
-    for cells, problem in records:
-        if problem is None and len(cells) > width and not any(cells[width:]):
-            del cells[width:]
-        if problem is None and len(cells) != width:
-            shown = delimiter.join(cells)[:100]
-            yield [""] * width, f"{len(cells)} cells, not {width}: {shown!r}"
-        else:
-            yield cells or [""] * width, problem
+def _fit_rows(
+    records: Iterator[tuple[int, _Record]], width: int, delimiter: str, problems: dict[int, str]
+) -> Iterator[list[str]]:
+    """Give rows of the header's width, empty ones where there is a problem, which is noted.
+
+    Empty cells beyond the header are dropped.
+    """
+    for number, (cells, problem) in records:
+        row = cells if any(cells[width:]) else cells[:width]
+        if problem is not None:
+            problems[number] = problem
+        elif len(row) != width:
+            problems[number] = f"{len(row)} cells, not {width}: {delimiter.join(row)[:100]!r}"
+        yield [""] * width if number in problems else row
 
 
-def _keep_rows(
-    names: list[str],
-    rows: Iterator[_Record],
-    scratch: Path | None,
-    numbering: tuple[dict[int, str], int],
-) -> pa.Table:
-    """Keep rows as text; their problems are added to a dictionary, numbered from a number."""
+def _keep_rows(names: list[str], rows: Iterator[list[str]], scratch: Path | None) -> pa.Table:
+    """Keep rows as text; an empty cell is no value."""
     schema = pa.schema([(name, pa.string()) for name in names])
-    problems, number = numbering
 
     def batches() -> Iterator[pa.RecordBatch]:
-        start = number
-        while chunk := list(islice(rows, ROWS_AT_A_TIME)):
-            problems.update(
-                {start + place: problem for place, (_, problem) in enumerate(chunk) if problem}
-            )
-            start += len(chunk)
-            columns = zip(*(cells for cells, _ in chunk), strict=True)
+        while chunk := list(itertools.islice(rows, ROWS_AT_A_TIME)):
+            columns = zip(*chunk, strict=True)
             arrays = [pa.array([cell or None for cell in cells], pa.string()) for cells in columns]
             yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
