@@ -92,6 +92,9 @@ class BuildOptions:
     hardly differ, count as one picture; null asks for identical pixels."""
     keep_sides: str | None = None
     """Earlier dataset whose rows stay in the split they had."""
+    export: list[str] = field(default_factory=list)
+    """Formats of other trainers to write as well, into the folder export: trl, llava, sharegpt
+    (LLaMA-Factory), swift (ms-swift), openai, webdataset."""
     validation_share: float = 0.1
     """Share of rows held out to choose the best model."""
     test_share: float = 0.2
@@ -130,8 +133,14 @@ class BuildOptions:
     """Reject pictures whose server says noai or noimageai in X-Robots-Tag."""
     allow_private: bool = False
     """Let URLs reach private and loopback addresses."""
+    stores: list[str] = field(default_factory=list)
+    """Schemes of object stores that pictures may come from, such as s3 or gs; each needs its
+    fsspec package (s3fs, gcsfs)."""
     workers: int = 0
     """Processes that check pictures; 0 means one per core."""
+    engine: Literal["local", "ray"] = "local"
+    """Gather pictures on this machine, or on the Ray cluster of RAY_ADDRESS (none: one of this
+    machine); concurrency and per_host then hold for the cluster as a whole."""
     overwrite: bool = False
     """Replace a dataset that stands in the output folder."""
 

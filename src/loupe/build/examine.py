@@ -56,6 +56,7 @@ class Examiner:
     task: Task
     columns: Columns
     root: Path
+    stores: tuple[str, ...] = ()
 
     def rows(self) -> Iterator[tuple[dict[str, Any], GoodRow | Rejection]]:
         """Give each row of the table in order, with what is found of it."""
@@ -69,7 +70,7 @@ class Examiner:
         if isinstance(values, Rejection):
             return values
         root = None if self.columns.only_links else self.root
-        place = locate_picture(row[self.columns.picture], root)
+        place = locate_picture(row[self.columns.picture], root, self.stores)
         return place if isinstance(place, Rejection) else GoodRow(values, place)
 
 

@@ -20,6 +20,7 @@ from loupe.build.journal import Entry, picture_file
 from loupe.build.ledger import Rejection
 from loupe.build.locate import Embedded, LocalFile, Place, Url
 from loupe.build.pictures import PictureRules, check_picture
+from loupe.build.stores import Stores, open_store
 from loupe.errors import BuildError, OptionError
 
 __all__ = ["Gathering", "Job", "Waiting", "gather_pictures"]
@@ -38,7 +39,7 @@ class Gathering:
 
     `spool` is the folder for downloads and rewritten pictures; `concurrency` counts pictures on
     their way at a time, `per_host` those from one host, `workers` the processes that check them
-    (0: one per core).
+    (0: one per core); `stores` are the schemes of object stores.
     """
 
     spool: Path
@@ -47,12 +48,15 @@ class Gathering:
     concurrency: int
     per_host: int
     workers: int
+    stores: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _require_at_least(1, "concurrency", self.concurrency)
         _require_at_least(1, "per_host", self.per_host)
         _require_at_least(0, "workers", self.workers)
         _require_at_least(0, "retries", self.fetching.retries)
+        for scheme in self.stores:
+            open_store(scheme)
         for name in ("timeout_seconds", "connect_timeout_seconds", "read_timeout_seconds"):
             seconds = getattr(self.fetching, name)
             if not seconds > 0:
@@ -160,6 +164,8 @@ class _Gatherer:
         self._pool = pool
         self._record = record
         self._released = asyncio.Event()
+        fetching = how.fetching
+        self._stores = Stores(how.stores, fetching.timeout_seconds, fetching.max_bytes)
 
     async def gather(self, jobs: Iterable[Job]) -> None:
         """Record the fate of each place."""
@@ -202,10 +208,10 @@ class _Gatherer:
             ours.unlink(missing_ok=True)
         return Entry(outcome, fetched.attempts, fetched.received_bytes, seconds)
 
-    @staticmethod
-    async def _bring(place: Place, fetcher: Fetcher, target: Path) -> Fetched:
+    async def _bring(self, place: Place, fetcher: Fetcher, target: Path) -> Fetched:
         if isinstance(place, Url):
-            return await fetcher.fetch(place.url, target)
+            source = fetcher if place.is_web else self._stores
+            return await source.fetch(place.url, target)
         if isinstance(place, Embedded):
             target.write_bytes(place.content)
         return Fetched()

@@ -49,11 +49,11 @@ def fill_folder(place: Workplace, options: BuildOptions, task: Task) -> Record:
     task, columns = plan_columns(table, task, options)
     logger.info("Read %s rows of %s", f"{table.arrow.num_rows:,}", table.name)
     root = table.folder if options.picture_root is None else Path(options.picture_root)
-    examiner = Examiner(table, task, columns, root)
+    examiner = Examiner(table, task, columns, root, tuple(options.stores))
     examined = examine_rows(examiner)
     how = _plan_gathering(options, place.spool)
     with closing(_open_journal(place, examined, options, asdict(how.checking))) as journal:
-        _obtain_pictures(examiner, examined, journal, how)
+        _obtain_pictures(examiner, examined, journal, how, options.engine)
         if not journal.kept.any():
             place.journal.unlink()  # to go on from failures alone would be to fail again
             _complain_of_rejected(examiner, examined, journal)
@@ -95,6 +95,7 @@ def _plan_gathering(options: BuildOptions, spool: Path) -> Gathering:
         ),
         concurrency=options.concurrency,
         per_host=options.per_host,
+        stores=tuple(options.stores),
         workers=options.workers,
     )
 
@@ -114,7 +115,7 @@ def _open_journal(
 
 
 def _obtain_pictures(
-    examiner: Examiner, examined: Examined, journal: Journal, how: Gathering
+    examiner: Examiner, examined: Examined, journal: Journal, how: Gathering, engine: str
 ) -> None:
     unknown = np.flatnonzero(~journal.known)
     if len(unknown) < len(journal.known):
@@ -127,7 +128,12 @@ def _obtain_pictures(
             progress.count(entry)
 
         jobs = _list_jobs(examiner, examined, journal)
-        gather_pictures(jobs, len(unknown), how, record)
+        if engine == "ray" and len(unknown):
+            from loupe.build.ray_engine import gather_with_ray
+
+            gather_with_ray(jobs, how, record)
+        else:
+            gather_pictures(jobs, len(unknown), how, record)
 
 
 def _list_jobs(examiner: Examiner, examined: Examined, journal: Journal) -> Iterator[Job]:
