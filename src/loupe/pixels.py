@@ -84,16 +84,15 @@ def to_upright_srgb(image: Image.Image) -> Image.Image:
 
 
 def to_srgb(image: Image.Image) -> Image.Image:
-    """Give the picture as 8-bit sRGB, transparency laid onto white.
+    """Give the picture as 8-bit sRGB, transparency laid onto white; itself where it is so already.
 
     Raises:
         ValueError: the range of its pixels is not known.
     """
     base = _to_base(image)
     transform = _transform_of(image, base.mode)
-    rgb = base.convert("RGB") if transform is None else ImageCms.applyTransform(base, transform)
+    rgb = ImageCms.applyTransform(base, transform) if transform else _convert(base, "RGB")
     assert rgb is not None  # which it is for transforms in place
-    rgb.info = {}  # else an encoder would write the old profile, or the day of the new one
     if not image.has_transparency_data:
         return rgb
     white = Image.new("RGB", image.size, "white")
@@ -122,9 +121,11 @@ def _to_base(image: Image.Image) -> Image.Image:
         values = np.asarray(image).astype(np.uint32)
         scaled = (values + _SIXTEEN_TO_EIGHT_BITS // 2) // _SIXTEEN_TO_EIGHT_BITS
         return Image.fromarray(scaled.astype(np.uint8))
-    if image.mode == "P":  # whose transparent colour may be any
-        image = image.convert("RGBA") if image.has_transparency_data else image
-    return image.convert(_base_mode(image))
+    return _convert(image, _base_mode(image))
+
+
+def _convert(image: Image.Image, mode: str) -> Image.Image:
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _transform_of(image: Image.Image, mode: str) -> "ImageCmsTransform | None":

@@ -226,6 +226,8 @@ def _can_keep_bytes(image: Image.Image) -> bool:
 def _encode(image: Image.Image, kind: str | None) -> tuple[bytes, str]:
     """Encode pixels: what came with losses becomes a fine JPEG, all else a lossless PNG."""
     buffer = io.BytesIO()
+    image = image.copy()
+    image.info = {}  # else the old profile would be written, or a new one with the time of day
     if kind in _LOSSY_FORMATS:
         image.save(buffer, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
         return buffer.getvalue(), ".jpg"
