@@ -22,6 +22,7 @@ _OWN_NAMES = frozenset(
         "README.md",
         "data",
         FINISHED_FILE,
+        "export",
         "ledger.parquet",
         "options.yaml",
         "profile.html",

@@ -59,9 +59,11 @@ def build_dataset(options: BuildOptions) -> BuildResult:
         OptionError: an option has a value that cannot be meant.
         TaskError: the task file does not declare a task.
     """
+    from loupe.build.export import check_formats
     from loupe.build.output import open_workplace
     from loupe.build.pipeline import fill_folder
 
+    check_formats(options.export)
     task = Task.load(options.task)
     try:
         replaces = options.overwrite or options.retry is not None

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from loupe.build.dataset import FORMAT, split_file
+from loupe.build.export import export_dataset
 from loupe.build.ledger import Rejection
 from loupe.build.output import FINISHED_FILE
 from loupe.build.parquet import (
@@ -78,6 +79,7 @@ def write_dataset(folder: Path, contents: Contents, task: Task, options: BuildOp
         split=contents.split | {"audit": audit},
         fingerprint=_fingerprint(closed, digests),
     )
+    export_dataset(folder, closed, options.export, counts)
     write_profile(folder, closed, options.source, record.counts, record.split)
     _write_record(folder / FINISHED_FILE, record, closed, options)
     return record
