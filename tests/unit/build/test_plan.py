@@ -1,5 +1,10 @@
+import math
+from pathlib import Path
+
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from loupe.build.ledger import Reason, Rejection
 from loupe.build.plan import DBQ_COLUMNS, plan_columns
@@ -127,3 +132,39 @@ def test_dbq_missing_value_rejects_the_row(tmp_path):
 def test_dbq_table_without_its_columns_is_refused(tmp_path):
     with pytest.raises(BuildError, match=r"expects the 17 columns .* has no website_name, comp"):
         plan(tmp_path, catalogue(1.0), preset="dbq")
+
+
+CELL = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12) | st.dates()
+    | st.decimals() | st.binary(max_size=4) | st.lists(st.integers(), max_size=2)
+    | st.from_regex(r"\A[$€]? ?\d{1,3}([., ]\d{3}){0,2}([.,]\d{1,3})? ?(EUR|kr)?\Z")
+)  # fmt: skip
+NUMBERS = Task.from_dict(
+    {
+        "question": "?",
+        "answer": "{a}, {b}, {c}, {d}",
+        "fields": {
+            "a": {"type": "price", "currency": "EUR"},
+            "b": {"type": "integer"},
+            "c": {"type": "number"},
+            "d": {"type": "text"},
+        },
+    }
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(CELL, min_size=4, max_size=4), st.sampled_from(["auto", "point", "comma"]))
+def test_any_cells_are_values_of_their_types_or_a_reason(cells, mark):
+    row = dict(zip("abcd", cells, strict=True)) | {"image": "x.jpg"}
+    texts = {name: [cell] if isinstance(cell, str) else ["x"] for name, cell in row.items()}
+    table = Table("t", Path(), pa.table(texts))
+    options = BuildOptions(source="t", output="o", decimal_mark=mark)
+    task, columns = plan_columns(table, NUMBERS, options)
+    found = read_values(row, task, columns)
+    if isinstance(found, Rejection):
+        assert found.detail
+    else:
+        assert [type(found[name]) for name in "abcd"] == [float, int, float, str]
+        assert found["a"] >= 0
+        assert math.isfinite(found["c"])
