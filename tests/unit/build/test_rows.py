@@ -86,6 +86,13 @@ def test_price_that_is_no_plain_decimal_rejects_the_row(cell):
     assert found.reason is Reason.MALFORMED_VALUE
 
 
+@pytest.mark.parametrize("cell", [1e300, 10**40, Decimal("1E+50")])
+def test_price_of_more_digits_than_an_amount_has_rejects_the_row(cell):
+    found = read(full_price=cell)
+    assert found.reason is Reason.MALFORMED_VALUE
+    assert "has more digits than an amount can have" in found.detail
+
+
 @pytest.mark.parametrize(
     ("cell", "amount"),
     [("$1290", 1290.0), ("1.290,50 USD", 1290.5), ("US$ 12", 12.0), (Decimal("7.5"), 7.5)],
