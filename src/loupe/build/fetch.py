@@ -151,6 +151,9 @@ class Fetcher:
         except aiohttp.ClientPayloadError as error:
             problem = Rejection(Reason.TRUNCATED, f"the body broke off: {_in_words(error)}")
             raise _PassingProblem(problem) from error
+        except aiohttp.ClientResponseError as error:
+            problem = Rejection(Reason.HTTP_ERROR, f"no well-formed answer: {error.message}")
+            raise _PassingProblem(problem) from error
         except (aiohttp.ClientError, ConnectionError) as error:
             raise _PassingProblem(Rejection(Reason.UNREACHABLE, _in_words(error))) from error
 
