@@ -337,6 +337,12 @@ def test_saved_dataset_is_read_with_its_labels_and_the_paths_of_its_pictures(tmp
     assert rows[0]["image"]["path"].endswith("0.png")
 
 
+def test_parquet_that_datasets_wrote_is_read_with_its_labels(tmp_path):
+    make_dataset(tmp_path, embedded=True).to_parquet(tmp_path / "one.parquet")
+    table = read_table(tmp_path / "one.parquet")
+    check_dataset_rows(table, list(table.rows()))
+
+
 def test_saved_splits_are_read_one_after_the_other(tmp_path):
     import datasets
 

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from loupe.build.sources.parquet_files import fit_batch, plain_schema
+from loupe.build.sources.parquet_files import fit_batch, name_labels, plain_schema
 from loupe.build.sources.reading import Reading, complain_of_empty, first_line
 from loupe.build.table import Table, holds_bytes, keep_batches
 from loupe.errors import BuildError
@@ -17,7 +16,6 @@ __all__ = ["is_opened_by_datasets", "read_hugging_face"]
 
 _SAVED = ("dataset_dict.json", "state.json")  # Dataset.save_to_disk and DatasetDict's
 _ROWS_AT_A_TIME = 64
-_UNKNOWN_LABEL = -1
 
 
 def is_opened_by_datasets(folder: Path) -> bool:
@@ -110,14 +108,5 @@ def _read_batches(splits: Sequence[Any], schema: pa.Schema) -> Iterator[pa.Recor
         names = [name for name in split.column_names or schema.names if name in schema.names]
         labels = {name: texts for name, texts in _labels_of(split).items() if name in names}
         for table in split.select_columns(names).with_format("arrow").iter(_ROWS_AT_A_TIME):
-            for batch in _name_labels(table, labels).to_batches():
+            for batch in name_labels(table, labels).to_batches():
                 yield fit_batch(batch, schema)
-
-
-def _name_labels(table: pa.Table, labels: dict[str, list[str]]) -> pa.Table:
-    columns = dict(zip(table.column_names, table.columns, strict=True))
-    for name, texts in labels.items():
-        numbers = columns[name]
-        known = pc.if_else(pc.equal(numbers, _UNKNOWN_LABEL), None, numbers)
-        columns[name] = pc.take(pa.array(texts, pa.string()), known)
-    return pa.table(columns)

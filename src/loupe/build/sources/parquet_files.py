@@ -1,6 +1,7 @@
 """Read Parquet, a batch at a time; pictures that stand in the table are left in the file."""
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -18,9 +19,10 @@ from loupe.build.sources.reading import (
 from loupe.build.table import ROWS_AT_A_TIME, Table, holds_bytes, keep_batches
 from loupe.errors import BuildError
 
-__all__ = ["fit_batch", "plain_schema", "read_parquet"]
+__all__ = ["fit_batch", "name_labels", "plain_schema", "read_parquet"]
 
 _READ_AHEAD_BYTES = 2**20
+_UNKNOWN_LABEL = -1
 _PICTURES_AT_A_TIME = 64
 
 
@@ -69,12 +71,25 @@ def fit_batch(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
+def name_labels(table: pa.Table, labels: Mapping[str, list[str]]) -> pa.Table:
+    """Put names in place of the numbers of labels, by column."""
+    columns = dict(zip(table.column_names, table.columns, strict=True))
+    for name, texts in labels.items():
+        numbers = columns[name]
+        known = pc.if_else(pc.equal(numbers, _UNKNOWN_LABEL), None, numbers)
+        columns[name] = pc.take(pa.array(texts, pa.string()), known)
+    return pa.table(columns)
+
+
 def _join_schemas(paths: Sequence[Path]) -> pa.Schema:
     schemas = []
     for path in paths:
         try:
-            schemas.append(plain_schema(pq.read_schema(path)))
-        except pa.ArrowException as error:
+            schema = pq.read_schema(path)
+            labels = {name: pa.string() for name in _labels_of(schema)}
+            fields = [field.with_type(labels.get(field.name, field.type)) for field in schema]
+            schemas.append(plain_schema(pa.schema(fields)))
+        except (pa.ArrowException, ValueError) as error:
             raise _unreadable(path, error) from error
         check_names(path, schemas[-1].names)
     try:
@@ -90,9 +105,23 @@ def _read_batches(paths: Sequence[Path], schema: pa.Schema) -> Iterator[pa.Recor
     for path in paths:
         with pq.ParquetFile(path, buffer_size=_READ_AHEAD_BYTES) as file:
             names = [name for name in file.schema_arrow.names if name in schema.names]
+            found = _labels_of(file.schema_arrow)
+            labels = {name: texts for name, texts in found.items() if name in names}
             at_a_time = _PICTURES_AT_A_TIME if any(map(holds_bytes, schema)) else ROWS_AT_A_TIME
             for batch in file.iter_batches(at_a_time, columns=names):
-                yield fit_batch(batch, schema)
+                for part in name_labels(pa.Table.from_batches([batch]), labels).to_batches():
+                    yield fit_batch(part, schema)
+
+
+def _labels_of(schema: pa.Schema) -> dict[str, list[str]]:
+    """Give the names of labels, by column, which `datasets` notes beside their numbers."""
+    noted = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+    features = noted.get("info", {}).get("features", {})
+    return {
+        name: feature["names"]
+        for name, feature in features.items()
+        if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
+    }
 
 
 def _unreadable(path: object, error: Exception) -> BuildError:
