@@ -13,6 +13,7 @@ __all__ = [
     "SIGNED_CURRENCIES",
     "find_mark",
     "is_currency",
+    "may_be_two",
     "means_currency",
     "read_amount",
 ]
@@ -95,6 +96,11 @@ def find_mark(texts: Iterable[str]) -> str | None:
         if len(readings) == 1:
             marks.update(readings)
     return marks.pop() if len(marks) == 1 else None
+
+
+def may_be_two(text: str) -> bool:
+    """Tell whether a text is one number by a decimal point and another by a decimal comma."""
+    return len(set(_split(text)[1].values())) > 1
 
 
 def means_currency(word: str, code: str) -> bool | None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from loupe.build.amounts import MARKS, find_mark, is_currency
+from loupe.build.amounts import MARKS, find_mark, is_currency, may_be_two
 from loupe.build.rows import NUMBER_TYPES, Columns, choose_column, resolve_columns
 from loupe.build.table import Table
 from loupe.errors import BuildError, OptionError
@@ -46,7 +46,7 @@ def plan_columns(table: Table, task: Task, options: BuildOptions) -> tuple[Task,
     )
     given = MARKS.get(options.decimal_mark)
     marks = {
-        column: given or find_mark(_texts_of(table, column))
+        column: given or _find_mark(column, _texts_of(table, column))
         for name, column in columns.fields.items()
         if task.fields[name].type in NUMBER_TYPES
     }
@@ -60,6 +60,19 @@ def plan_columns(table: Table, task: Task, options: BuildOptions) -> tuple[Task,
         only_links=options.preset == "dbq" and columns.picture == "imageurl",
     )
     return _with_currency(task, options.currency), columns
+
+
+def _find_mark(column: str, texts: list[str]) -> str | None:
+    mark = find_mark(texts)
+    doubtful = [] if mark else [text for text in texts if may_be_two(text)]
+    if doubtful:
+        logger.warning(
+            "Column %r has numbers that may be two, such as %r, and nothing tells which: their rows "
+            "are rejected. Say --decimal-mark point or comma to keep them.",
+            column,
+            doubtful[0],
+        )
+    return mark
 
 
 def _texts_of(table: Table, column: str) -> list[str]:

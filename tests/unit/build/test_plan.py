@@ -43,8 +43,9 @@ def test_decimal_mark_is_that_of_the_rest_of_the_column(tmp_path):
     assert prices(found) == [1290.0, 12.5, 7.0]
 
 
-def test_decimal_mark_that_nothing_tells_rejects_the_row_with_both_readings(tmp_path):
+def test_decimal_mark_that_nothing_tells_rejects_the_row_with_both_readings(tmp_path, caplog):
     _, _, found = plan(tmp_path, catalogue("$1,290", "890"))
+    assert "Column 'full_price' has numbers that may be two, such as '$1,290'" in caplog.text
     assert prices(found) == ["malformed_value", 890.0]
     assert "'$1,290' may be 1.29 or 1290" in found[0].detail
 
