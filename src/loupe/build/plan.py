@@ -67,8 +67,8 @@ def _find_mark(column: str, texts: list[str]) -> str | None:
     doubtful = [] if mark else [text for text in texts if may_be_two(text)]
     if doubtful:
         logger.warning(
-            "Column %r has numbers that may be two, such as %r, and nothing tells which: their rows "
-            "are rejected. Say --decimal-mark point or comma to keep them.",
+            "Column %r has numbers that may be two, such as %r, and nothing tells which: their "
+            "rows are rejected. Say --decimal-mark point or comma to keep them.",
             column,
             doubtful[0],
         )
