@@ -25,7 +25,6 @@ from loupe.build.rows import RowNames
 from loupe.build.sides import Placement, place_rows
 from loupe.build.sources import Reading, read_table
 from loupe.build.split import SPLITS
-from loupe.build.table import Table
 from loupe.build.write import Contents, Record, write_dataset
 from loupe.errors import BuildError
 from loupe.options import BuildOptions
@@ -45,7 +44,7 @@ def fill_folder(place: Workplace, options: BuildOptions, task: Task) -> Record:
         BuildError: no dataset can be made of the source.
         OSError: the folder cannot be written.
     """
-    table = read_table(options.source, _plan_reading(options, place.spool))
+    table = read_table(options.source, _plan_reading(options, place.scratch))
     task, columns = plan_columns(table, task, options)
     logger.info("Read %s rows of %s", f"{table.arrow.num_rows:,}", table.name)
     root = table.folder if options.picture_root is None else Path(options.picture_root)
