@@ -117,9 +117,8 @@ def is_currency(code: str) -> bool:
 def _split(text: str) -> tuple[list[str], dict[str, Decimal]]:
     """Give the words of a text, and what its number is by either decimal mark."""
     shape = _SHAPE.fullmatch(" ".join(text.translate(_QUOTES_AND_DASHES).split()))
-    if any(char.isdigit() and not char.isascii() for char in text):  # such as a square, ²
-        shape = None
-    if shape is None or (shape["sign"] and shape["inner"]):
+    has_other_digits = any(char.isdigit() and not char.isascii() for char in text)  # as in 5²
+    if shape is None or has_other_digits or (shape["sign"] and shape["inner"]):
         return [], {}
     readings = {}
     for mark, pattern in _AMOUNTS.items():

@@ -66,6 +66,7 @@ def _plan_reading(options: BuildOptions, scratch: Path) -> Reading:
     return Reading(
         encoding=options.encoding,
         delimiter=options.delimiter,
+        has_decimal_comma=options.decimal_mark == "comma",
         part=options.source_part,
         streaming=options.streaming,
         scratch=scratch,

@@ -61,6 +61,11 @@ def test_csv_cells_become_numbers_only_where_nothing_is_lost(tmp_path, cells, va
     assert [row["b"] for row in read(tmp_path, text).rows()] == values
 
 
+def test_csv_cells_with_a_point_stay_text_where_a_comma_is_the_decimal_mark(tmp_path):
+    table = read(tmp_path, "a,b\n1.25,7\n", has_decimal_comma=True)
+    assert list(table.rows()) == [{"a": "1.25", "b": 7}]
+
+
 def test_csv_row_with_a_missing_cell_is_a_problem_of_that_row(tmp_path):
     table = read(tmp_path, "a,b\n1,2\n3\n4,5\n")
     assert table.problems == {1: "1 cells, not 2: '3'"}
@@ -185,6 +190,8 @@ def test_encoding_and_delimiter_that_are_given_are_used(tmp_path):
         read(tmp_path, text, encoding="utf-8")
     with pytest.raises(BuildError, match="no encoding 'klingon'"):
         read(tmp_path, text, encoding="klingon")
+    with pytest.raises(BuildError, match="no encoding 'zip'"):
+        read(tmp_path, text, encoding="zip")
     with pytest.raises(BuildError, match="Delimiter 'ab' cannot be"):
         read(tmp_path, text, encoding="cp1251", delimiter="ab")
 

@@ -43,6 +43,13 @@ def test_prices_that_may_be_two_are_rejected_with_their_row_numbers(tmp_path):
     assert "may be 1.29 or 1290" in found[3]["detail"]
 
 
+def test_decimal_comma_that_is_asked_for_refuses_points(tmp_path):
+    source = write_catalogue(tmp_path, 12, full_price=["10.25"] * 6 + ["1.500"] * 6)
+    result = build(source, tmp_path / "data", decimal_mark="comma")
+    assert result.counts["rejected"] == {"malformed_value": 6}
+    assert {row["full_price"] for row in all_rows(tmp_path / "data").values()} == {1500.0}
+
+
 def test_shards_are_built_as_one_table_with_the_same_rows_as_one_file(tmp_path):
     whole = write_catalogue(tmp_path, 12).read_text().splitlines(keepends=True)
     for shard in range(3):

@@ -49,8 +49,11 @@ def read_delimited(paths: Sequence[Path], name: str, how: Reading) -> Table:
     text = pa.concat_tables(parts, promote_options="default")
     if not text.num_rows:
         complain_of_empty(name)
-    arrow = pa.table({column: _type_text(text[column]) for column in text.column_names})
-    return Table(name, folder_of(paths), arrow, problems)
+    columns = {
+        column: _type_text(text[column], has_decimal_comma=how.has_decimal_comma)
+        for column in text.column_names
+    }
+    return Table(name, folder_of(paths), pa.table(columns), problems)
 
 
 def _find_delimiter(path: Path, file: TextIO) -> str:
@@ -156,7 +159,7 @@ def _keep_rows(names: list[str], rows: Iterator[list[str]], scratch: Path | None
     return keep_batches(schema, batches(), scratch)
 
 
-def _type_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _type_text(column: pa.ChunkedArray, *, has_decimal_comma: bool) -> pa.ChunkedArray:
     """Type a column of text only where nothing is lost or guessed: `007` and `1.290` stay text."""
     filled = column.drop_null()
     is_integer = pc.match_substring_regex(filled, _INTEGER)
@@ -164,6 +167,8 @@ def _type_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
         return column
     if pc.all(is_integer).as_py():
         return pc.cast(column, pa.int64())
+    if has_decimal_comma:
+        return column
     is_decimal = pc.match_substring_regex(filled, _DECIMAL)
     is_certain = pc.and_not(is_decimal, pc.match_substring_regex(filled, _MAYBE_THOUSANDS))
     if pc.all(pc.or_(is_integer, is_decimal)).as_py() and pc.any(is_certain).as_py():

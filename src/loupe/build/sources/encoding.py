@@ -59,6 +59,7 @@ def _which_utf16(start: bytes) -> str:
 def _find_misfit(path: Path, encoding: str) -> str | None:
     """Say where the bytes of a file do not fit an encoding; None where they all do."""
     try:
+        "".encode(encoding)  # which fails for what is no encoding of text, such as zip
         decoder = codecs.getincrementaldecoder(encoding)()
     except LookupError:
         raise BuildError(

@@ -22,13 +22,12 @@ _Reader = Callable[[Sequence[Path], str, Reading], Table]
 _READERS: dict[str, _Reader] = {
     ".csv": read_delimited,
     ".tsv": read_delimited,
-    ".txt": read_delimited,
     ".jsonl": read_jsonl,
     ".ndjson": read_jsonl,
     ".parquet": read_parquet,
     **dict.fromkeys(EXCEL_SUFFIXES, read_excel),
 }
-TABLE_SUFFIXES = tuple(suffix for suffix in _READERS if suffix != ".txt")
+TABLE_SUFFIXES = tuple(_READERS)
 PICTURE_SUFFIXES = (
     ".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif",
 )  # fmt: skip

@@ -18,10 +18,12 @@ class Reading:
 
     `part` is the sheet of an Excel file or the configuration of a Hugging Face dataset, `streaming`
     leaves the latter where it is, `scratch` is a folder for what should not be held in memory.
+    With `has_decimal_comma`, no text becomes a number by its decimal point.
     """
 
     encoding: str | None = None
     delimiter: str | None = None
+    has_decimal_comma: bool = False
     part: str | None = None
     streaming: bool = False
     scratch: Path | None = None
