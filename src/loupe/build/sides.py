@@ -1,6 +1,7 @@
 """Group the kept rows, put each on its side, and measure what that did."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from loupe.build.examine import Examined, hash_text
 from loupe.build.groups import Hashes, group_rows, name_groups
 from loupe.build.journal import Journal
 from loupe.build.likeness import find_alike
+from loupe.build.output import FINISHED_FILE
 from loupe.build.split import SPLITS, UNDECIDED, Sides, price_classes, split_groups
 from loupe.errors import OptionError
 from loupe.options import BuildOptions
@@ -56,7 +58,7 @@ def place_rows(
     groups = name_groups(group_rows(keys), np.where(titles == 0, pixels, titles))
     prices = _choose_prices(examined, task)[kept]
     choices = {name: column[kept] for name, column in examined.choices.items()}
-    held = _recall(options.keep_sides, groups, pixels)
+    held = _recall(_choose_earlier(options), groups, pixels)
     train_share = 1 - options.validation_share - options.test_share
     sides, policy = split_groups(
         groups,
@@ -97,6 +99,12 @@ def _cross(factors: list[Hashes]) -> Hashes:
     """Number the combinations of values that there are: (rows,)."""
     _, numbers = np.unique(np.stack(factors, axis=1), axis=0, return_inverse=True)
     return numbers.astype(np.uint64)
+
+
+def _choose_earlier(options: BuildOptions) -> str | None:
+    """Give the dataset whose rows stay where they are: one named, or the one tried again."""
+    is_again = options.retry is not None and (Path(options.output) / FINISHED_FILE).exists()
+    return options.keep_sides or (options.output if is_again else None)
 
 
 def _recall(folder: str | None, groups: Hashes, pixels: Hashes) -> Sides:
