@@ -259,7 +259,7 @@ def test_parquet_shards_with_pictures_are_read_from_the_file_each_time(tmp_path)
             "image": [{"bytes": bytes([shard]) * 5, "path": "x"}] * 2,
             "kind": pa.array(["u", "v"]).dictionary_encode(),
         }
-        pq.write_table(pa.table(columns), tmp_path / f"{shard}.parquet")
+        pq.write_table(pa.table(columns), tmp_path / f"{shard}.parquet", row_group_size=1)
     table = read_table(str(tmp_path / "*.parquet"), Reading(scratch=tmp_path))
     assert table.arrow.column_names == ["a", "kind"]
     assert set(table.columns) == {"a", "kind", "image"}

@@ -21,7 +21,6 @@ from loupe.errors import BuildError
 
 __all__ = ["fit_batch", "name_labels", "plain_schema", "read_parquet"]
 
-_READ_AHEAD_BYTES = 2**20
 _UNKNOWN_LABEL = -1
 _PICTURES_AT_A_TIME = 64
 
@@ -103,14 +102,16 @@ def _join_schemas(paths: Sequence[Path]) -> pa.Schema:
 
 def _read_batches(paths: Sequence[Path], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     for path in paths:
-        with pq.ParquetFile(path, buffer_size=_READ_AHEAD_BYTES) as file:
+        with pq.ParquetFile(path, memory_map=True) as file:
             names = [name for name in file.schema_arrow.names if name in schema.names]
             found = _labels_of(file.schema_arrow)
             labels = {name: texts for name, texts in found.items() if name in names}
             at_a_time = _PICTURES_AT_A_TIME if any(map(holds_bytes, schema)) else ROWS_AT_A_TIME
-            for batch in file.iter_batches(at_a_time, columns=names):
-                for part in name_labels(pa.Table.from_batches([batch]), labels).to_batches():
-                    yield fit_batch(part, schema)
+            # One iterator over all row groups would keep the pages of each until its end.
+            for group in range(file.num_row_groups):
+                for batch in file.iter_batches(at_a_time, [group], names):
+                    named = name_labels(pa.Table.from_batches([batch]), labels)
+                    yield from (fit_batch(part, schema) for part in named.to_batches())
 
 
 def _labels_of(schema: pa.Schema) -> dict[str, list[str]]:
