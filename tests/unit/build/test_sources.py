@@ -4,6 +4,7 @@ import datetime
 import io
 import json
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -431,6 +432,26 @@ def test_random_bytes_are_a_table_or_an_error_in_words(tmp_path, content, name):
     with contextlib.suppress(BuildError):
         table = read(tmp_path, content, name)
         assert len(list(table.rows())) == table.arrow.num_rows
+
+
+@pytest.mark.parametrize("kind", ["parquet", "xlsx"])
+def test_damaged_file_is_a_table_or_an_error_in_words(tmp_path, kind):
+    path = tmp_path / f"t.{kind}"
+    columns = {"a": list(range(200)), "b": [f"Größe {row}" for row in range(200)]}
+    if kind == "parquet":
+        pq.write_table(pa.table(columns), path)
+    else:
+        pytest.importorskip("python_calamine", reason="the extra `excel`")
+        write_sheets(path, one=[list(columns), *zip(*columns.values(), strict=True)])
+    content, rng = path.read_bytes(), np.random.default_rng(0)
+    for _ in range(200):
+        damaged = bytearray(content)
+        for place in rng.integers(0, len(content), 4):
+            damaged[place] = rng.integers(256)
+        path.write_bytes(damaged[: rng.choice([len(content), rng.integers(len(content))])])
+        with contextlib.suppress(BuildError):
+            table = read_table(path)
+            assert len(list(table.rows())) == table.arrow.num_rows
 
 
 JSON = st.recursive(

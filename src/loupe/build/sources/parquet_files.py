@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -36,8 +37,8 @@ def read_parquet(paths: Sequence[Path], name: str, how: Reading) -> Table:
     without = pa.schema([field for field in schema if field.name not in with_bytes])
     try:
         arrow = keep_batches(without, _read_batches(paths, without), how.scratch)
-    except pa.ArrowException as error:
-        raise _unreadable(name, error) from error
+    except (pa.ArrowException, OSError) as error:
+        _complain(name, error)
     if not arrow.num_rows:
         complain_of_empty(name)
     return Table(
@@ -59,7 +60,11 @@ def plain_schema(schema: pa.Schema) -> pa.Schema:
 
 
 def fit_batch(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """Give a batch the columns and types of a schema; columns that it lacks are empty."""
+    """Give a batch the columns and types of a schema; columns that it lacks are empty.
+
+    Raises:
+        ArrowInvalid: a column does not fit, or its content is damaged.
+    """
     names = set(batch.schema.names)
     arrays = [
         pc.cast(batch.column(field.name), field.type)
@@ -67,7 +72,9 @@ def fit_batch(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
         else pa.nulls(batch.num_rows, field.type)
         for field in schema
     ]
-    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+    fitted = pa.RecordBatch.from_arrays(arrays, schema=schema)
+    fitted.validate(full=True)  # text that is no UTF-8 would fail later, without its table's name
+    return fitted
 
 
 def name_labels(table: pa.Table, labels: Mapping[str, list[str]]) -> pa.Table:
@@ -88,8 +95,8 @@ def _join_schemas(paths: Sequence[Path]) -> pa.Schema:
             labels = {name: pa.string() for name in _labels_of(schema)}
             fields = [field.with_type(labels.get(field.name, field.type)) for field in schema]
             schemas.append(plain_schema(pa.schema(fields)))
-        except (pa.ArrowException, ValueError) as error:
-            raise _unreadable(path, error) from error
+        except (pa.ArrowException, ValueError, OSError) as error:
+            _complain(path, error)
         check_names(path, schemas[-1].names)
     try:
         return pa.unify_schemas(schemas, promote_options="permissive")
@@ -125,8 +132,10 @@ def _labels_of(schema: pa.Schema) -> dict[str, list[str]]:
     }
 
 
-def _unreadable(path: object, error: Exception) -> BuildError:
-    return BuildError(
+def _complain(path: object, error: Exception) -> NoReturn:
+    if isinstance(error, OSError) and error.errno is not None:  # the disk's error, not the file's
+        raise error
+    raise BuildError(
         f"Table {str(path)!r} cannot be read as Parquet ({first_line(error)}). "
         "Write it again, or give another source."
-    )
+    ) from error
