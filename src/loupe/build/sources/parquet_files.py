@@ -35,10 +35,7 @@ def read_parquet(paths: Sequence[Path], name: str, how: Reading) -> Table:
     schema = _join_schemas(paths)
     with_bytes = tuple(field.name for field in schema if holds_bytes(field))
     without = pa.schema([field for field in schema if field.name not in with_bytes])
-    try:
-        arrow = keep_batches(without, _read_batches(paths, without), how.scratch)
-    except (pa.ArrowException, OSError) as error:
-        _complain(name, error)
+    arrow = keep_batches(without, _read_batches(paths, without), how.scratch)
     if not arrow.num_rows:
         complain_of_empty(name)
     return Table(
@@ -109,16 +106,27 @@ def _join_schemas(paths: Sequence[Path]) -> pa.Schema:
 
 def _read_batches(paths: Sequence[Path], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     for path in paths:
-        with pq.ParquetFile(path, memory_map=True) as file:
-            names = [name for name in file.schema_arrow.names if name in schema.names]
-            found = _labels_of(file.schema_arrow)
-            labels = {name: texts for name, texts in found.items() if name in names}
-            at_a_time = _PICTURES_AT_A_TIME if any(map(holds_bytes, schema)) else ROWS_AT_A_TIME
-            # One iterator over all row groups would keep the pages of each until its end.
-            for group in range(file.num_row_groups):
-                for batch in file.iter_batches(at_a_time, [group], names):
-                    named = name_labels(pa.Table.from_batches([batch]), labels)
-                    yield from (fit_batch(part, schema) for part in named.to_batches())
+        try:
+            yield from _read_file(path, schema)
+        except (pa.ArrowException, OSError) as error:
+            _complain(path, error)
+
+
+def _read_file(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    at_a_time = _PICTURES_AT_A_TIME if any(map(holds_bytes, schema)) else ROWS_AT_A_TIME
+    with pq.ParquetFile(path, memory_map=True) as file:
+        names = [name for name in file.schema_arrow.names if name in schema.names]
+        found = _labels_of(file.schema_arrow)
+        labels = {name: texts for name, texts in found.items() if name in names}
+        # One iterator over all row groups would keep the pages of each until its end.
+        for group in range(file.num_row_groups):
+            missing = file.metadata.row_group(group).num_rows
+            for batch in file.iter_batches(at_a_time, [group], names):
+                named = name_labels(pa.Table.from_batches([batch]), labels)
+                yield from (fit_batch(part, schema) for part in named.to_batches())
+                missing -= batch.num_rows
+            if missing:  # which Arrow does not mind
+                raise pa.ArrowInvalid(f"{missing} rows of row group {group} are missing")
 
 
 def _labels_of(schema: pa.Schema) -> dict[str, list[str]]:
