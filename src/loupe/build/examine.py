@@ -14,14 +14,13 @@ import numpy.typing as npt
 from loupe.build.groups import normalise_title
 from loupe.build.ledger import Reason, Rejection
 from loupe.build.locate import Embedded, Place, Url, locate_picture
-from loupe.build.rows import Columns, read_values
+from loupe.build.rows import NUMBER_TYPES, Columns, read_values
 from loupe.build.table import Table
 from loupe.task import Task, is_missing
 
 __all__ = ["Examined", "Examiner", "GoodRow", "examine_rows", "hash_text", "key_of"]
 
 _NOTHING = 0  # in place of a hash
-_NUMBER_TYPES = frozenset({"price", "number", "integer"})
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ class Examiner:
 def examine_rows(examiner: Examiner) -> Examined:
     """Go through the table once."""
     measures = _choose_measures(examiner.columns, examiner.task)
-    found_by = {
+    found_by: dict[str, dict[str, array[Any]]] = {
         kind: {name: array("d" if kind == "numbers" else "Q") for name in by_name}
         for kind, by_name in measures.items()
     }
@@ -96,9 +95,7 @@ def examine_rows(examiner: Examiner) -> Examined:
         place_keys=place_keys,
         keys={name: np.asarray(each, np.uint64) for name, each in found_by["keys"].items()},
         numbers={name: np.asarray(each, np.float64) for name, each in found_by["numbers"].items()},
-        choices={
-            name: np.asarray(each, np.uint64) for name, each in found_by["choices"].items()
-        },
+        choices={name: np.asarray(each, np.uint64) for name, each in found_by["choices"].items()},
     )
 
 
@@ -126,31 +123,31 @@ _Measure = Callable[[Mapping[str, Any], GoodRow], float]
 
 def _choose_measures(columns: Columns, task: Task) -> dict[str, dict[str, _Measure]]:
     """Give what is kept of a good row, by kind and name."""
-    tied_by = {"title": (columns.title,), "id": (columns.id,), "group_by": columns.group_by}
-    fields = task.fields.items()
+    titles = [] if columns.title is None else [columns.title]
+    ids = [] if columns.id is None else [columns.id]
+    tied_by = {"title": titles, "id": ids, "group_by": list(columns.group_by)}
+    types = {name: field.type for name, field in task.fields.items()}
     return {
         "places": {"": lambda row, good: key_of(good.place)},
         "keys": {
-            rule: partial(_key_of_cells, rule, tuple(names))
-            for rule, names in tied_by.items()
-            if names and names[0] is not None
+            rule: partial(_key_of_cells, rule, names) for rule, names in tied_by.items() if names
         },
         "numbers": {
-            name: lambda row, good, name=name: good.values[name]
-            for name, field in fields
-            if field.type in _NUMBER_TYPES
+            name: partial(_number_of, name) for name in types if types[name] in NUMBER_TYPES
         },
-        "choices": {
-            name: lambda row, good, name=name: hash_text(str(good.values[name]))
-            for name, field in fields
-            if field.type == "choice"
-        },
+        "choices": {name: partial(_choice_of, name) for name in types if types[name] == "choice"},
     }
 
 
-def _key_of_cells(
-    rule: str, columns: tuple[str, ...], row: Mapping[str, Any], _: GoodRow
-) -> int:
+def _number_of(name: str, _: Mapping[str, Any], good: GoodRow) -> float:
+    return float(good.values[name])
+
+
+def _choice_of(name: str, _: Mapping[str, Any], good: GoodRow) -> int:
+    return hash_text(str(good.values[name]))
+
+
+def _key_of_cells(rule: str, columns: list[str], row: Mapping[str, Any], _: GoodRow) -> int:
     cells = [row[column] for column in columns]
     if all(map(is_missing, cells)):
         return _NOTHING

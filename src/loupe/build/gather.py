@@ -19,7 +19,7 @@ from loupe.build.fetch import Fetched, Fetcher, FetchRules
 from loupe.build.journal import Entry, picture_file
 from loupe.build.ledger import Rejection
 from loupe.build.locate import Embedded, LocalFile, Place, Url
-from loupe.build.pictures import PictureRules, check_picture
+from loupe.build.pictures import CheckedPicture, PictureRules, check_picture
 from loupe.build.stores import Stores, open_store
 from loupe.errors import BuildError, OptionError
 
@@ -197,16 +197,17 @@ class _Gatherer:
             waiting.release(job)
             self._released.set()
         seconds = round(time.monotonic() - started, 3)
-        outcome = fetched.rejection or await asyncio.get_running_loop().run_in_executor(
-            self._pool,
-            check_picture,
-            place.path if isinstance(place, LocalFile) else ours,
-            self._how.checking,
-            ours.with_suffix(".rewritten"),
+        outcome = fetched.rejection or await self._check(
+            place.path if isinstance(place, LocalFile) else ours, ours.with_suffix(".rewritten")
         )
         if isinstance(outcome, Rejection) or outcome.path != ours:
             ours.unlink(missing_ok=True)
         return Entry(outcome, fetched.attempts, fetched.received_bytes, seconds)
+
+    async def _check(self, path: Path, rewritten: Path) -> CheckedPicture | Rejection:
+        return await asyncio.get_running_loop().run_in_executor(
+            self._pool, check_picture, path, self._how.checking, rewritten
+        )
 
     async def _bring(self, place: Place, fetcher: Fetcher, target: Path) -> Fetched:
         if isinstance(place, Url):

@@ -4,7 +4,7 @@ import errno
 import json
 import logging
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -76,7 +76,8 @@ class Journal:
     @property
     def known(self) -> npt.NDArray[np.bool_]:
         """Tell of each place whether its fate is known."""
-        return self._offsets != _UNKNOWN
+        known: npt.NDArray[np.bool_] = self._offsets != _UNKNOWN
+        return known
 
     def write(self, key: int, entry: Entry) -> None:
         """Note a fate.
@@ -84,13 +85,11 @@ class Journal:
         Raises:
             OSError: the disk is full; what was noted before stays readable.
         """
-        outcome = entry.outcome
-        line = {"key": f"{key:016x}", "state": "rejected", **asdict(entry)}
-        if isinstance(outcome, CheckedPicture):
-            path = outcome.path
-            inside = path.is_relative_to(self._spool)
-            line["state"] = "kept"
-            line["outcome"]["path"] = str(path.relative_to(self._spool) if inside else path)
+        outcome = dict(vars(entry.outcome))  # asdict would copy each value
+        if isinstance(entry.outcome, CheckedPicture):
+            outcome["path"] = str(entry.outcome.path).removeprefix(f"{self._spool}/")
+        state = "kept" if "path" in outcome else "rejected"
+        line = {"key": f"{key:016x}", "state": state, **vars(entry), "outcome": outcome}
         self._note(key, self._append(line), entry)
 
     def read(self, place: int) -> Entry:

@@ -1,5 +1,7 @@
 """Show how gathering goes on: rate, time left, failures by reason."""
 
+import logging
+import time
 from collections import Counter
 from types import TracebackType
 from typing import Self
@@ -11,6 +13,8 @@ from loupe.build.ledger import Rejection
 
 __all__ = ["Progress"]
 
+logger = logging.getLogger(__name__)
+
 
 class Progress:
     """A bar on stderr, only at a terminal; use it as a context manager."""
@@ -18,6 +22,8 @@ class Progress:
     def __init__(self, total: int) -> None:
         self._bar = tqdm(total=total, desc="pictures", unit="picture", disable=None)
         self._failures = Counter[str]()
+        self._counted = 0
+        self._started = time.monotonic()
 
     def __enter__(self) -> Self:
         return self
@@ -29,9 +35,13 @@ class Progress:
         trace: TracebackType | None,
     ) -> None:
         self._bar.close()
+        if self._counted and error is None:
+            rate = self._counted / (time.monotonic() - self._started)
+            logger.info("%s pictures fetched at %.0f pictures/s", f"{self._counted:,}", rate)
 
     def count(self, entry: Entry) -> None:
         """Count one picture."""
+        self._counted += 1
         if isinstance(entry.outcome, Rejection):
             self._failures[str(entry.outcome.reason)] += 1
             self._bar.set_postfix(self._failures, refresh=False)

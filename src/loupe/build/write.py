@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -89,11 +89,12 @@ def _write_rows(folder: Path, contents: Contents, task: Task, tally: "_Tally") -
     """Write each row where it belongs, a batch in memory at a time; give the splits' hashes."""
     (folder / "data").mkdir(parents=True)
     with ExitStack() as files:
-        splits = {split: SplitWriter(folder / split_file(split)) for split in SPLITS}
-        rejected = TableWriter(folder / "rejected.parquet")
-        ledger = TableWriter(folder / "ledger.parquet")
-        for each in (*splits.values(), rejected, ledger):
-            files.callback(each.close)
+        splits = {
+            split: files.enter_context(closing(SplitWriter(folder / split_file(split))))
+            for split in SPLITS
+        }
+        rejected = files.enter_context(closing(TableWriter(folder / "rejected.parquet")))
+        ledger = files.enter_context(closing(TableWriter(folder / "ledger.parquet")))
         for batch in contents.table.batches():
             part = pa.Table.from_batches([batch])
             fates = list(islice(contents.fates, part.num_rows))

@@ -32,7 +32,9 @@ def opened(tmp_path):
 def keep(folder, name="a.fetched", content=b"12345"):
     path = folder / name
     path.write_bytes(content)
-    picture = CheckedPicture(path, ".jpg", len(content), 40, 30, "ab", "cd", 2 ** (8 * HASH_BYTES) - 2)
+    picture = CheckedPicture(
+        path, ".jpg", len(content), 40, 30, "ab", "cd", 2 ** (8 * HASH_BYTES) - 2
+    )
     return Entry(picture, attempts=1, received_bytes=5, seconds=0.25)
 
 

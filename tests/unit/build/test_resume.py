@@ -163,7 +163,7 @@ def test_ctrl_c_keeps_what_was_gathered(tmp_path, shop, monkeypatch):
 
 def test_failures_alone_are_nothing_to_go_on_from(tmp_path, shop):
     answers, shop.answers = shop.answers, {}
-    with pytest.raises(BuildError, match="All 40 rows .*http_error: 40"):
+    with pytest.raises(BuildError, match=r"All 40 rows .*http_error: 40"):
         build(tmp_path)
     shop.answers = answers
     assert build(tmp_path).counts["rejected"] == {}
@@ -255,7 +255,7 @@ def test_retry_fetches_the_pictures_of_rows_that_are_new(tmp_path, shop):
 
 
 def test_retry_needs_a_dataset_made_with_the_same_options(tmp_path, shop):
-    with pytest.raises(BuildError, match="no dataset .*whose failures could be tried"):
+    with pytest.raises(BuildError, match=r"no dataset .*whose failures could be tried"):
         build(tmp_path, retry="failed")
     build(tmp_path)
     with pytest.raises(BuildError, match=r"built with min_side_px 28, now it is 30.*--overwrite"):

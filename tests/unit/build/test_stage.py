@@ -225,7 +225,8 @@ def test_record_and_options_stand_beside_the_data(tmp_path):
     assert record["fingerprint"] == result.fingerprint
     assert record["task"]["fields"]["category3_code"]["choices"] == ["BELTS", "TOTES"]
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == [
-        "README.md", "data", "dataset.json", "options.yaml", "rejected.parquet", "task.yaml",
+        "README.md", "data", "dataset.json", "ledger.parquet", "options.yaml", "profile.html",
+        "rejected.parquet", "task.yaml",
     ]  # fmt: skip
     assert result.summary().splitlines()[-1].startswith("Wrote ")
     assert f"Next: `loupe train --dataset {tmp_path / 'data'}" in result.summary()

@@ -80,7 +80,7 @@ def test_build_fetches_from_stores_only_where_allowed(store, tmp_path):
     urls = [f"memory://shop/{row}.jpg" for row in range(12)]
     source = str(write_catalogue(tmp_path, 12, image=urls))
     options = {"source": source, "output": str(tmp_path / "data")}
-    with pytest.raises(BuildError, match="All 12 rows .*refused_address: 12"):
+    with pytest.raises(BuildError, match=r"All 12 rows .*refused_address: 12"):
         build_dataset(BuildOptions(**options))
     counts = build_dataset(BuildOptions(**options, stores=["memory"])).counts
     assert (counts["read"], counts["rejected"]) == (12, {})
