@@ -13,13 +13,14 @@ import argparse
 import io
 import json
 import platform
+import string
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-from PIL import Image, ImageEnhance
+from PIL import Image, ImageDraw, ImageEnhance, ImageFont
 
 from loupe.build import likeness
 from loupe.build.audit import compare_with_random
@@ -65,6 +66,15 @@ def count_merged(keys: np.ndarray, families: np.ndarray) -> dict[str, int]:
     }
 
 
+def draw_letters() -> list[Image.Image]:
+    """Small things on white, each another one."""
+    font, letters = ImageFont.load_default(80), []
+    for letter in string.ascii_letters + string.digits:
+        letters.append(Image.new("RGB", (224, 224), "white"))
+        ImageDraw.Draw(letters[-1]).text((112, 112), letter, "black", font, anchor="mm")
+    return letters
+
+
 def measure_likeness(images: list[Image.Image], families: np.ndarray) -> dict[str, object]:
     hashes = pack(images)
     found = {}
@@ -74,10 +84,17 @@ def measure_likeness(images: list[Image.Image], families: np.ndarray) -> dict[st
         again = keys[len(hashes) :]
         found[name] = float(((again != 0) & (again == keys[: len(again)])).mean())
     merged = count_merged(find_alike(hashes, BITS), families)
-    limit, likeness._MAX_COLOUR_DIFFERENCE = likeness._MAX_COLOUR_DIFFERENCE, 255.0
+    limits = likeness._MAX_COLOUR_DIFFERENCE, likeness._MAX_OF_CONTRAST
+    likeness._MAX_COLOUR_DIFFERENCE = likeness._MAX_OF_CONTRAST = 255.0
     alone = count_merged(find_alike(hashes, BITS), families)
-    likeness._MAX_COLOUR_DIFFERENCE = limit
-    return {"found": found, "merged": merged, "merged_by_phash_alone": alone}
+    likeness._MAX_COLOUR_DIFFERENCE, likeness._MAX_OF_CONTRAST = limits
+    letters = find_alike(pack(draw_letters()), BITS)
+    return {
+        "found": found,
+        "merged": merged,
+        "merged_by_phash_alone": alone,
+        "letters_merged": count_merged(letters, np.arange(len(letters))),
+    }
 
 
 def measure_split(table: dict[str, list], hashes: np.ndarray, seed: int) -> dict[str, float]:
@@ -151,7 +168,7 @@ def main() -> None:
     }
     for name, share in result["likeness"]["found"].items():
         print(f"{name:25} {share:6.1%} tied to the original")
-    for name in ("merged", "merged_by_phash_alone"):
+    for name in ("merged", "merged_by_phash_alone", "letters_merged"):
         print(f"{name:25} {result['likeness'][name]}")
     for name, value in result["split_mean_of_10_seeds"].items():
         print(f"{name:45} {value:.4f}")

@@ -26,7 +26,8 @@ _FREQUENCIES = 8  # per axis
 _FREQUENCY_BYTES = _FREQUENCIES**2 // 8
 _COLOURS_PX = 6
 HASH_BYTES = _FREQUENCY_BYTES + 3 * _COLOURS_PX**2
-_MAX_COLOUR_DIFFERENCE = 5.0  # of 255; docs/build.md has the measurement
+_MAX_COLOUR_DIFFERENCE = 5.0  # of 255; benchmarks/build_groups.py measures what it does
+_MAX_OF_CONTRAST = 0.1  # small things on white differ in little, and in much of that
 _MAX_NEIGHBOURS = 256
 
 
@@ -55,9 +56,9 @@ def find_alike(hashes: Packed, max_bits: int) -> Hashes:
     `hashes` has the bytes of each row's hash: (rows, HASH_BYTES), better without identical
     pictures, which are found otherwise and cost comparisons here. Two pictures are alike where at
     most `max_bits` of the 64 bits of frequencies differ, and the 6×6-px colours by at most 5 of
-    255 (root mean square). Hashes that differ in so few bits agree in one of `max_bits + 1` bands
-    of bits, and such colours have nearly one mean: so each picture is compared, in each band,
-    with the 256 next of the same band in order of the mean.
+    255 and 10 % of their contrast (root mean squares). Hashes that differ in so few bits agree in
+    one of `max_bits + 1` bands of bits, and such colours have nearly one mean: so each picture is
+    compared, in each band, with the 256 next of the same band in order of the mean.
     """
     ones, others = map(np.concatenate, zip(*_close_pairs(hashes, max_bits), strict=True))
     roots = join_rows(len(hashes), ones, others)
@@ -70,6 +71,7 @@ def _close_pairs(hashes: Packed, max_bits: int) -> Iterator[tuple[Rows, Rows]]:
     frequencies = frequencies.astype(np.uint64)
     colours = small_pixels(hashes)
     means = colours.mean(axis=1)
+    limits = np.minimum(_MAX_OF_CONTRAST * _contrast(colours), _MAX_COLOUR_DIFFERENCE)
     edges = np.linspace(0, 64, max_bits + 2).astype(int).tolist()
     for low, high in pairwise(edges):
         band = (frequencies >> np.uint64(low)) & np.uint64(2 ** (high - low) - 1)
@@ -84,8 +86,15 @@ def _close_pairs(hashes: Packed, max_bits: int) -> Iterator[tuple[Rows, Rows]]:
             close = np.bitwise_count(frequencies[ones] ^ frequencies[others]) <= max_bits
             ones, others = ones[close], others[close]
             gaps = colours[ones].astype(np.float32) - colours[others]
-            alike = (gaps**2).mean(axis=1) <= _MAX_COLOUR_DIFFERENCE**2
+            alike = (gaps**2).mean(axis=1) <= np.minimum(limits[ones], limits[others]) ** 2
             yield ones[alike], others[alike]
+
+
+def _contrast(colours: Packed) -> npt.NDArray[np.float64]:
+    """Give the standard deviation of each picture's pixels around its mean colour: (rows,)."""
+    pixels = colours.reshape(-1, _COLOURS_PX**2, 3)
+    contrast: npt.NDArray[np.float64] = np.sqrt(pixels.var(axis=1).mean(axis=1))
+    return contrast
 
 
 @cache

@@ -58,7 +58,7 @@ class CheckedPicture:
     """A picture that passed: the file to store, upright, and what is known of it.
 
     `pixel_sha256` is of the upright sRGB pixels before any shrinking, so equal pictures agree
-    in it whatever their format; `perceptual_hash` has 64 bits, of which like pictures share most.
+    in it whatever their format; `perceptual_hash` is near that of like pictures.
     """
 
     path: Path
