@@ -106,7 +106,8 @@ def measure_split(table: dict[str, list], hashes: np.ndarray, seed: int) -> dict
 
     def split(keep: slice, strata: np.ndarray) -> np.ndarray:
         kept = np.full(rows, UNDECIDED, np.int8)[keep]
-        return split_groups(families[keep], strata[keep], kept, shares=SHARES, seed=seed)[0]
+        anchors = families[keep]
+        return split_groups(anchors, anchors, strata[keep], kept, shares=SHARES, seed=seed)[0]
 
     whole, few, later = slice(None), slice(0, rows * 9 // 10), slice(rows // 10, None)
     found = {}

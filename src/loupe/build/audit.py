@@ -1,6 +1,7 @@
 """What grouping and stratifying did: measured on the split, and on random splits of its sizes."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -43,8 +44,8 @@ def compare_with_random(
     """Measure the split and random splits of the same sizes, the latter five times.
 
     `neighbour_price_error` is the median relative error of the price of the training row whose
-    6×6 px are nearest to a test row's: what siblings in train would have flattered. Whole groups
-    are taken, in the order of their ids, up to 4,000 rows. `unlike_test_rows` tells, by
+    6×6 px are nearest to a test row's: what siblings in train would have flattered. It looks at
+    4,000 rows at most, in the order of their groups' ids. `unlike_test_rows` tells, by
     field, which share of the test rows would have to change their decile or choice for test to
     be distributed as all rows are.
     """
@@ -59,7 +60,7 @@ def compare_with_random(
     if known.any():
         strata["price_decile"] = np.digitize(prices, np.quantile(prices[known], _DECILES))
     found["unlike_test_rows"] = {
-        name: _both(sides, lambda each, column=column: _unlike(each, column))
+        name: _both(sides, partial(_unlike, strata=column))
         for name, column in strata.items()
     }
     return found

@@ -55,13 +55,15 @@ def place_rows(
     if options.likeness_bits is not None:
         keys["likeness"] = _liken(pixels, hashes, options.likeness_bits)
     titles = keys.get("title", np.zeros_like(pixels))
-    groups = name_groups(group_rows(keys), np.where(titles == 0, pixels, titles))
+    anchors = np.where(titles == 0, pixels, titles)
+    groups = name_groups(group_rows(keys), anchors)
     prices = _choose_prices(examined, task)[kept]
     choices = {name: column[kept] for name, column in examined.choices.items()}
     held = _recall(_choose_earlier(options), groups, pixels)
     train_share = 1 - options.validation_share - options.test_share
     sides, policy = split_groups(
         groups,
+        anchors,
         _cross([price_classes(prices).astype(np.uint64), *choices.values()]),
         held,
         shares=(train_share, options.validation_share, options.test_share),

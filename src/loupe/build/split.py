@@ -43,11 +43,18 @@ def price_classes(prices: npt.NDArray[np.float64]) -> Rows:
 
 
 def split_groups(
-    groups: Hashes, strata: Hashes, kept: Sides, *, shares: Sequence[float], seed: int
+    groups: Hashes,
+    anchors: Hashes,
+    strata: Hashes,
+    kept: Sides,
+    *,
+    shares: Sequence[float],
+    seed: int,
 ) -> tuple[Sides, str]:
     """Choose each row's side so that groups stay whole; also name the policy used.
 
-    The stratum of a group is that of its first row. `kept` has the side that a row must keep, or
+    A group's hash is that of its first row's anchor, which no later row changes, and its stratum
+    that of its first row. `kept` has the side that a row must keep, or
     UNDECIDED; where rows of one group differ in it, most of them decide. `shares` are those of
     SPLITS.
 
@@ -64,11 +71,11 @@ def split_groups(
     if len(ids) < len(wanted):
         raise BuildError(
             f"All {len(groups):,} rows fall into {len(ids)} group(s): rows that share the title, "
-            "the id, the picture or all columns of group_by stay together. "
+            "the id, the picture or all columns of group_by, or look alike, stay together. "
             f"{', '.join(SPLITS[side] for side in wanted)} need {len(wanted)}. Add other products, "
             "name fewer rows alike, or set validation_share or test_share to 0."
         )
-    positions = [_position(int(group), seed) for group in ids]
+    positions = [_position(anchor, seed) for anchor in anchors[first].tolist()]
     held = _vote(kept, inverse, len(ids))
     order = np.argsort(first)
     sides = _deal(order.tolist(), positions, strata[first].tolist(), held, shares)
@@ -79,8 +86,8 @@ def split_groups(
     return sides[inverse], _DEALT_POLICY
 
 
-def _position(group: int, seed: int) -> float:
-    digest = hashlib.sha256(f"{seed}:{group:016x}".encode()).digest()
+def _position(anchor: int, seed: int) -> float:
+    digest = hashlib.sha256(f"{seed}:{anchor:016x}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
 

@@ -11,11 +11,12 @@ from loupe.errors import BuildError
 SIZES = st.lists(st.integers(1, 40), min_size=3, max_size=40)
 
 
-def split(groups, strata=None, kept=None, validation=0.1, test=0.2, seed=0):
+def split(groups, strata=None, kept=None, *, validation=0.1, test=0.2, seed=0, anchors=None):
     """The side of each row, by name, and the policy."""
     groups = np.asarray(groups, np.uint64)
     sides, policy = split_groups(
         groups,
+        groups if anchors is None else np.asarray(anchors, np.uint64),
         np.zeros(len(groups), np.uint64) if strata is None else np.asarray(strata, np.uint64),
         np.full(len(groups), UNDECIDED, np.int8) if kept is None else kept,
         shares=(1 - validation - test, validation, test),
@@ -86,6 +87,17 @@ def test_rows_keep_their_side_when_others_are_added(seed, added):
     after, later_policy = split(groups, strata, seed=seed)
     assert policy == later_policy == "stratified group hash"
     assert (after[:3000] == before).all()
+
+
+def test_row_that_joins_a_group_under_another_name_moves_none():
+    """The group's id is the smallest anchor of its rows, which a new row can change."""
+    groups = np.arange(5000, 8000)
+    before, _ = split(groups, groups % 60)
+    renamed = np.append(np.where(groups == 5007, 3, groups), 3)
+    anchors = np.append(groups, 3)
+    after, _ = split(renamed, np.append(groups % 60, 0), anchors=anchors)
+    assert (after[:-1] == before).all()
+    assert after[-1] == before[7]
 
 
 def test_row_that_goes_moves_none_outside_its_stratum():

@@ -20,6 +20,7 @@ from loupe.task import Task
 
 __all__ = ["Example", "Material", "Tile", "read_material"]
 
+_NUMBER_TYPES = frozenset({"price", "number", "integer"})
 _EXAMPLES = 3  # of each reason
 _TILES = {"train": 24, "validation": 8, "test": 16}
 _TILE_PX = 160
@@ -64,7 +65,7 @@ class Material:
 
 def read_material(folder: Path, task: Task) -> Material:
     """Read the columns that are needed, and the pictures of the contact sheet."""
-    numbers = [name for name, field in task.fields.items() if field.type in {"price", "number"}]
+    numbers = [name for name, field in task.fields.items() if field.type in _NUMBER_TYPES]
     choices = [name for name, field in task.fields.items() if field.type == "choice"]
     names = ["group_id", "image_width", "image_height", *numbers, *choices]
     tables = {split: pq.read_table(folder / split_file(split), columns=names) for split in SPLITS}
