@@ -29,6 +29,7 @@ HASH_BYTES = _FREQUENCY_BYTES + 3 * _COLOURS_PX**2
 _MAX_COLOUR_DIFFERENCE = 5.0  # of 255; benchmarks/build_groups.py measures what it does
 _MAX_OF_CONTRAST = 0.1  # small things on white differ in little, and in much of that
 _MAX_NEIGHBOURS = 256
+_BLOCK_ROWS = 10_000
 
 
 def perceptual_hash(image: Image.Image) -> int:
@@ -93,8 +94,8 @@ def _close_pairs(hashes: Packed, max_bits: int) -> Iterator[tuple[Rows, Rows]]:
 def _contrast(colours: Packed) -> npt.NDArray[np.float64]:
     """Give the standard deviation of each picture's pixels around its mean colour: (rows,)."""
     pixels = colours.reshape(-1, _COLOURS_PX**2, 3)
-    contrast: npt.NDArray[np.float64] = np.sqrt(pixels.var(axis=1).mean(axis=1))
-    return contrast
+    blocks = np.array_split(pixels, len(pixels) // _BLOCK_ROWS + 1)  # each becomes float64
+    return np.concatenate([np.sqrt(block.var(axis=1).mean(axis=1)) for block in blocks])
 
 
 @cache
