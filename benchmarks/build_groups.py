@@ -132,9 +132,11 @@ def measure_speed(count: int) -> dict[str, float]:
     """Random hashes, a tenth of them twins of others, on backgrounds as light as a catalogue's."""
     random = np.random.default_rng(0)
     hashes = random.integers(0, 256, (count, HASH_BYTES), dtype=np.uint8)
-    hashes[: count // 10] = hashes[count // 10 : 2 * (count // 10)]
-    hashes[: count // 10, 0] ^= 1
-    hashes[:, 8:] = random.normal(225, 18, (count, 1)).clip(60, 255).astype(np.uint8)
+    lightness = random.normal(225, 15, (count, 1)).clip(130, 255).astype(np.uint8)
+    hashes[:, 8:] = lightness - hashes[:, 8:] // 2
+    twins = count // 10
+    hashes[:twins] = hashes[twins : 2 * twins]
+    hashes[:twins, 0] ^= 1
     started = time.perf_counter()
     tied = int((find_alike(hashes, BITS) != 0).sum())
     return {"hashes": count, "tied": tied, "seconds": time.perf_counter() - started}
