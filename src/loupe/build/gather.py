@@ -25,7 +25,7 @@ from loupe.errors import BuildError, OptionError
 
 __all__ = ["Gathering", "Job", "Waiting", "gather_pictures"]
 
-_MANY_PICTURES = 500  # below it, starting processes takes longer than checking
+_MANY_PICTURES = 1000  # below it, starting processes takes longer than checking
 _LOOK_AHEAD = 10_000  # places held back because their host is busy
 
 _NO_HOST = ""

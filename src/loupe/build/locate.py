@@ -45,9 +45,7 @@ class Embedded:
 Place = LocalFile | Url | Embedded
 
 
-def locate_picture(
-    cell: Any, root: Path | None, stores: Collection[str] = ()
-) -> Place | Rejection:
+def locate_picture(cell: Any, root: Path | None, stores: Collection[str] = ()) -> Place | Rejection:
     """Say where a table's cell finds its picture.
 
     A relative path starts from `root`, and no path may leave it: a table from elsewhere must not
