@@ -60,8 +60,7 @@ def compare_with_random(
     if known.any():
         strata["price_decile"] = np.digitize(prices, np.quantile(prices[known], _DECILES))
     found["unlike_test_rows"] = {
-        name: _both(sides, partial(_unlike, strata=column))
-        for name, column in strata.items()
+        name: _both(sides, partial(_unlike, strata=column)) for name, column in strata.items()
     }
     return found
 
