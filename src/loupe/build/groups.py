@@ -1,16 +1,26 @@
 """Which rows show the same thing: rows that agree in any rule's key form one group."""
 
-import hashlib
 import unicodedata
-from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping
 
-__all__ = ["Keys", "count_shared", "group_rows", "name_groups", "normalise_title"]
+import numpy as np
+import numpy.typing as npt
 
-Keys = Mapping[str, Sequence[Hashable | None]]
-"""By rule, one key for each row; None joins the row with none."""
+__all__ = [
+    "Hashes",
+    "Keys",
+    "Rows",
+    "count_shared",
+    "group_rows",
+    "join_rows",
+    "name_groups",
+    "normalise_title",
+]
 
-_GROUP_ID_LENGTH = 16  # hexadecimal digits; 64 bits do not collide by chance
+Hashes = npt.NDArray[np.uint64]
+Rows = npt.NDArray[np.int64]
+Keys = Mapping[str, Hashes]
+"""By rule, one key for each row: (rows,); 0 joins the row with none."""
 
 
 def normalise_title(title: str) -> str:
@@ -18,47 +28,55 @@ def normalise_title(title: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", title).casefold().split())
 
 
-def group_rows(keys: Keys) -> list[int]:
-    """Give each row the lowest row of its group (union-find over the rules' keys).
+def group_rows(keys: Keys) -> Rows:
+    """Give each row the lowest row of its group: (rows,)."""
+    columns = list(keys.values())
+    pairs = [_pair_with_first(column) for column in columns]
+    ones, others = (np.concatenate(side) for side in zip(*pairs, strict=True))
+    return join_rows(len(columns[0]), ones, others)
 
-    >>> group_rows({"title": ["a", "b", "a", None], "picture": [1, 2, 3, 2]})
-    [0, 1, 0, 1]
+
+def join_rows(count: int, ones: Rows, others: Rows) -> Rows:
+    """Give each of `count` rows the lowest row that pairs of rows lead to: (count,).
+
+    >>> join_rows(5, np.array([0, 3]), np.array([2, 2])).tolist()
+    [0, 1, 0, 0, 4]
     """
-    parents = list(range(max((len(column) for column in keys.values()), default=0)))
-
-    def find(row: int) -> int:
-        while parents[row] != row:
-            parents[row] = parents[parents[row]]
-            row = parents[row]
-        return row
-
-    for column in keys.values():
-        first: dict[Hashable, int] = {}
-        for row, key in enumerate(column):
-            if key is None:
-                continue
-            one, other = find(first.setdefault(key, row)), find(row)
-            parents[max(one, other)] = min(one, other)
-    return [find(row) for row in range(len(parents))]
+    roots = np.arange(count)
+    while True:
+        lowest = np.minimum(roots[ones], roots[others])
+        joined = roots.copy()
+        for rows in (ones, others, roots[ones], roots[others]):
+            np.minimum.at(joined, rows, lowest)
+        joined = joined[joined]
+        if np.array_equal(joined, roots):
+            return roots
+        roots = joined
 
 
-def name_groups(roots: Sequence[int], anchors: Sequence[str]) -> list[str]:
-    """Give each row its group's id: the smallest hash of its members' anchors.
+def name_groups(roots: Rows, anchors: Hashes) -> Hashes:
+    """Give each row its group's id, the smallest of its members' anchors: (rows,).
 
     The id does not depend on the order of rows, and a row that joins a group changes the
     group's id only where its own anchor is new and happens to be the smallest.
     """
-    smallest: dict[int, str] = {}
-    for root, anchor in zip(roots, anchors, strict=True):
-        digest = hashlib.sha256(anchor.encode()).hexdigest()[:_GROUP_ID_LENGTH]
-        smallest[root] = min(digest, smallest.get(root, digest))
-    return [smallest[root] for root in roots]
+    smallest = np.full(len(roots), np.iinfo(np.uint64).max, np.uint64)
+    np.minimum.at(smallest, roots, anchors)
+    named: Hashes = smallest[roots]
+    return named
 
 
 def count_shared(keys: Keys) -> dict[str, int]:
     """Count, by rule, the rows that share their key with another row."""
     shared = {}
     for rule, column in keys.items():
-        counts = Counter(key for key in column if key is not None)
-        shared[rule] = sum(count for count in counts.values() if count > 1)
+        counts = np.unique(column[column != 0], return_counts=True)[1]
+        shared[rule] = int(counts[counts > 1].sum())
     return shared
+
+
+def _pair_with_first(column: Hashes) -> tuple[Rows, Rows]:
+    """Pair each row that has a key with the first row that has the same."""
+    rows = np.flatnonzero(column)
+    _, first, inverse = np.unique(column[rows], return_index=True, return_inverse=True)
+    return rows, rows[first[inverse]]

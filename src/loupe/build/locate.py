@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from loupe.task import is_missing
 
 __all__ = ["Embedded", "LocalFile", "Place", "Url", "locate_picture"]
 
+_WEB = frozenset({"http", "https"})
 _SCHEME = re.compile(r"^(data:|[A-Za-z][A-Za-z0-9+.-]*://)")
 
 
@@ -24,9 +25,14 @@ class LocalFile:
 
 @dataclass(frozen=True)
 class Url:
-    """A picture behind an http or https URL."""
+    """A picture behind an http or https URL, or in an object store."""
 
     url: str
+
+    @property
+    def is_web(self) -> bool:
+        """Tell whether it is fetched over http or https."""
+        return self.url.partition("://")[0].lower() in _WEB
 
 
 @dataclass(frozen=True)
@@ -39,12 +45,13 @@ class Embedded:
 Place = LocalFile | Url | Embedded
 
 
-def locate_picture(cell: Any, root: Path) -> Place | Rejection:
+def locate_picture(cell: Any, root: Path | None, stores: Collection[str] = ()) -> Place | Rejection:
     """Say where a table's cell finds its picture.
 
     A relative path starts from `root`, and no path may leave it: a table from elsewhere must not
     pull other files of this machine into a dataset. Links that lie inside `root` are followed,
-    because the table cannot have made them.
+    because the table cannot have made them. Without a root, the table holds no paths. `stores` are
+    the schemes of URLs that are followed beside http and https.
     """
     if isinstance(cell, Mapping):  # the picture column of Hugging Face datasets
         cell = cell.get("path") if cell.get("bytes") is None else cell["bytes"]
@@ -53,10 +60,14 @@ def locate_picture(cell: Any, root: Path) -> Place | Rejection:
     if is_missing(cell):
         return Rejection(Reason.NO_PICTURE, f"the picture's column holds {cell!r}")
     text = str(cell).strip()
+    if text.startswith("//"):  # the scheme of the page that a link was taken from
+        text = f"https:{text}"
     scheme = _SCHEME.match(text)
-    if scheme is None:
+    if scheme is None and root is not None:
         return _locate_file(text, root)
-    if scheme.group().lower() in {"http://", "https://"}:
+    if scheme is None:
+        return Rejection(Reason.NO_PICTURE, f"{text[:100]!r} is no link to a picture")
+    if scheme.group().removesuffix("://").lower() in {*_WEB, *stores}:
         return Url(text)
     detail = f"{text[:100]!r} is not fetched; expected a path, or a URL with http:// or https://"
     return Rejection(Reason.REFUSED_ADDRESS, detail)

@@ -1,54 +1,53 @@
-"""Check one picture: bytes, format, size, pixels; and bring it upright and to 8-bit RGB."""
+"""Check one picture: bytes, format, size, pixels; and bring it upright and to 8-bit sRGB."""
 
 import hashlib
 import io
+import re
 import stat
 import struct
 import warnings
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from PIL import Image
 
 from loupe.build.ledger import Reason, Rejection
+from loupe.build.likeness import perceptual_hash
+from loupe.pixels import (
+    DECODE_ERRORS,
+    FORMATS,
+    UPRIGHT,
+    find_formats,
+    is_srgb,
+    read_orientation,
+    to_upright_srgb,
+)
 
 __all__ = ["CheckedPicture", "PictureRules", "check_picture"]
 
-# Formats outside this list are not tried: some of Pillow's readers start other programs.
-_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 _KEPT_FORMATS = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp"}
 _KEPT_MODES = frozenset({"RGB", "L", "1", "P"})  # where convert("RGB") loses and adds nothing
-_PROFILED_MODES = frozenset({"RGB", "RGBA", "RGBX", "P"})  # whose colour profile fits RGB pixels
 _JPEG_QUALITY = 95
-_SIXTEEN_TO_EIGHT_BITS = 257  # 65535 / 255
+_LOSSY_FORMATS = frozenset({"JPEG", "MPO", "WEBP", "AVIF", "HEIF"})
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"BM", b"II*\0", b"MM\0*")
-_ORIENTATION_TAG = 0x0112
-_UPRIGHT = 1
-_TRANSPOSE = {  # EXIF 2.32, section 4.6.4
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-# What Pillow's readers were seen to raise on damaged files; UnidentifiedImageError is an OSError.
-_DECODE_ERRORS = (
-    OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, AttributeError,
-    OverflowError, RuntimeError, struct.error, zlib.error,
-)  # fmt: skip
+_PNG_SIGNATURE_BYTES = 8
+_HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
+_HTML = re.compile(rb"(<!doctype html|<html|<head|<body)\b", re.IGNORECASE)
+_XML = re.compile(rb"<(\?xml|svg)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class PictureRules:
     """What a picture must keep to: sides and pixels in px, size in bytes.
 
-    A picture whose longest side is above `max_side_px` is shrunk to it; None leaves it.
+    Its lightest and darkest values must differ by `min_contrast`, of 255, in some channel. A
+    picture whose longest side is above `max_side_px` is shrunk to it; None leaves it.
     """
 
     min_side_px: int
+    min_contrast: int
     max_pixels: int
     max_side_px: int | None
     max_bytes: int
@@ -58,8 +57,8 @@ class PictureRules:
 class CheckedPicture:
     """A picture that passed: the file to store, upright, and what is known of it.
 
-    `pixel_sha256` is of the upright RGB pixels before any shrinking, so equal pictures agree
-    in it whatever their format.
+    `pixel_sha256` is of the upright sRGB pixels before any shrinking, so equal pictures agree
+    in it whatever their format; `perceptual_hash` is near that of like pictures.
     """
 
     path: Path
@@ -69,6 +68,7 @@ class CheckedPicture:
     height: int
     sha256: str
     pixel_sha256: str
+    perceptual_hash: int
 
 
 def check_picture(path: Path, rules: PictureRules, rewritten: Path) -> CheckedPicture | Rejection:
@@ -85,13 +85,19 @@ def check_picture(path: Path, rules: PictureRules, rewritten: Path) -> CheckedPi
         decoded = _decode(content, rules)
         if isinstance(decoded, Rejection):
             return decoded
-        upright = _to_upright_rgb(decoded)
-        if isinstance(upright, Rejection):
-            return upright
+        try:
+            upright = to_upright_srgb(decoded)
+        except ValueError as error:
+            return Rejection(Reason.UNSUPPORTED_PIXELS, f"mode {decoded.mode}: {error}")
+        if _is_plain(upright, rules.min_contrast):
+            detail = f"no channel varies by min_contrast {rules.min_contrast} of 255"
+            return Rejection(Reason.PLAIN_COLOUR, detail)
         stored = _shrink(upright, rules.max_side_px)
         is_kept = stored is upright and _can_keep_bytes(decoded)
         encoded, suffix = (
-            (content, _KEPT_FORMATS[str(decoded.format)]) if is_kept else _encode(stored, decoded)
+            (content, _KEPT_FORMATS[str(decoded.format)])
+            if is_kept
+            else _encode(stored, decoded.format)
         )
     if not is_kept:
         rewritten.write_bytes(encoded)
@@ -103,6 +109,7 @@ def check_picture(path: Path, rules: PictureRules, rewritten: Path) -> CheckedPi
         height=stored.height,
         sha256=hashlib.sha256(encoded).hexdigest(),
         pixel_sha256=_hash_pixels(upright),
+        perceptual_hash=perceptual_hash(upright),
     )
 
 
@@ -123,36 +130,59 @@ def _read(path: Path, max_bytes: int) -> bytes | Rejection:
 def _decode(content: bytes, rules: PictureRules) -> Image.Image | Rejection:
     """Decode the first frame, after its header has been found to be within the rules."""
     try:
-        image = Image.open(io.BytesIO(content), formats=_readable_formats())
+        image = Image.open(io.BytesIO(content), formats=find_formats())
     except Image.DecompressionBombError as error:
         return Rejection(Reason.TOO_MANY_PIXELS, str(error))
-    except _DECODE_ERRORS:
+    except DECODE_ERRORS:
         return _describe_unopened(content)
     problem = _check_size(image, rules)
     if problem:
         return problem
     try:
         image.load()
-    except _DECODE_ERRORS as error:
+        if image.format == "PNG":
+            _check_png_sums(content)
+    except DECODE_ERRORS as error:
         detail = f"{image.format} of {image.width}×{image.height} px cannot be decoded: {error}"
         return Rejection(Reason.TRUNCATED, detail)
     return image
 
 
-def _readable_formats() -> list[str]:
-    Image.init()
-    return [name for name in _FORMATS if name in Image.OPEN]
+def _check_png_sums(content: bytes) -> None:
+    """Compare the checksums of a PNG's pixel data, which Pillow reads past.
+
+    Raises:
+        ValueError: a checksum is wrong, so that some of the pixels are not the picture's.
+    """
+    place = _PNG_SIGNATURE_BYTES
+    while place + 8 <= len(content):
+        length, kind = struct.unpack_from(">I4s", content, place)
+        end = place + 8 + length
+        if kind == b"IDAT" and end + 4 <= len(content):
+            (expected,) = struct.unpack_from(">I", content, end)
+            if zlib.crc32(memoryview(content)[place + 4 : end]) != expected:
+                raise ValueError(f"the checksum of its pixel data at byte {place} is wrong")
+        place = end + 4
 
 
 def _describe_unopened(content: bytes) -> Rejection:
-    start = content[:16]
-    if start.startswith(_SIGNATURES) or start[8:12] == b"WEBP" or start[4:12] == b"ftypavif":
+    start, text = content[:16], content[:1024].lstrip(b"\xef\xbb\xbf \t\r\n")
+    is_heif = start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS
+    if is_heif and "HEIF" not in Image.OPEN:
+        detail = "a HEIF picture; reading it needs pillow-heif: pip install 'loupe-vlm[heif]'"
+        return Rejection(Reason.NOT_A_PICTURE, detail)
+    if (
+        is_heif
+        or start.startswith(_SIGNATURES)
+        or start[8:12] == b"WEBP"
+        or start[4:12] == b"ftypavif"
+    ):
         detail = f"{len(content):,} bytes that begin as a picture and cannot be opened as one"
         return Rejection(Reason.TRUNCATED, detail)
-    text = content[:512].lstrip().lower()
-    kind = "an SVG or XML text" if text.startswith((b"<?xml", b"<svg")) else f"begins {start!r}"
-    kind = "an HTML page" if text.startswith((b"<!doctype html", b"<html")) else kind
-    expected = ", ".join(name for name in _FORMATS if name != "MPO")
+    if text.startswith(b"<") and _HTML.search(text):
+        return Rejection(Reason.HTML_PAGE, f"{len(content):,} bytes of HTML, {text[:60]!r}")
+    kind = "an SVG or XML text" if _XML.match(text) else f"begins {start!r}"
+    expected = ", ".join(name for name in FORMATS if name != "MPO")
     return Rejection(Reason.NOT_A_PICTURE, f"{kind}; expected one of {expected}")
 
 
@@ -167,38 +197,9 @@ def _check_size(image: Image.Image, rules: PictureRules) -> Rejection | None:
     return None
 
 
-def _to_upright_rgb(image: Image.Image) -> Image.Image | Rejection:
-    orientation = _read_orientation(image)
-    try:
-        rgb = _to_rgb(image)
-    except ValueError as error:
-        return Rejection(Reason.UNSUPPORTED_PIXELS, f"mode {image.mode}: {error}")
-    method = _TRANSPOSE.get(orientation or _UPRIGHT)
-    return rgb if method is None else rgb.transpose(method)
-
-
-def _read_orientation(image: Image.Image) -> int | None:
-    """Read the EXIF orientation; None where the EXIF block itself is damaged."""
-    try:
-        return int(image.getexif().get(_ORIENTATION_TAG, _UPRIGHT))
-    except _DECODE_ERRORS:
-        return None
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """Convert to 8-bit RGB: transparency onto white, 16 bits scaled where Pillow would clip."""
-    if image.mode.startswith("I;16"):
-        import numpy as np
-
-        values = np.asarray(image).astype(np.uint32)
-        scaled = (values + _SIXTEEN_TO_EIGHT_BITS // 2) // _SIXTEEN_TO_EIGHT_BITS
-        return Image.fromarray(scaled.astype(np.uint8)).convert("RGB")
-    if image.mode in {"I", "F"}:
-        raise ValueError("the range of its pixels is not known")
-    if image.has_transparency_data:
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
-    return image.convert("RGB")
+def _is_plain(image: Image.Image, min_contrast: int) -> bool:
+    ranges = cast("tuple[tuple[int, int], ...]", image.getextrema())
+    return all(highest - lowest < min_contrast for lowest, highest in ranges)
 
 
 def _shrink(image: Image.Image, max_side_px: int | None) -> Image.Image:
@@ -217,18 +218,20 @@ def _can_keep_bytes(image: Image.Image) -> bool:
         and image.mode in _KEPT_MODES
         and not image.has_transparency_data
         and frames == 1
-        and _read_orientation(image) == _UPRIGHT
+        and is_srgb(image)
+        and read_orientation(image) == UPRIGHT
     )
 
 
-def _encode(image: Image.Image, source: Image.Image) -> tuple[bytes, str]:
-    """Encode RGB pixels: a photograph stays a JPEG, everything else becomes a lossless PNG."""
+def _encode(image: Image.Image, kind: str | None) -> tuple[bytes, str]:
+    """Encode pixels: what came with losses becomes a fine JPEG, all else a lossless PNG."""
     buffer = io.BytesIO()
-    profile = source.info.get("icc_profile") if source.mode in _PROFILED_MODES else None
-    if source.format in {"JPEG", "MPO"}:
-        image.save(buffer, "JPEG", quality=_JPEG_QUALITY, subsampling=0, icc_profile=profile)
+    image = image.copy()
+    image.info = {}  # else the old profile would be written, or a new one with the time of day
+    if kind in _LOSSY_FORMATS:
+        image.save(buffer, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
         return buffer.getvalue(), ".jpg"
-    image.save(buffer, "PNG", icc_profile=profile)
+    image.save(buffer, "PNG")
     return buffer.getvalue(), ".png"
 
 

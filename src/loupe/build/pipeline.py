@@ -1,130 +1,76 @@
 """The steps of a build in order, each on what the one before gives."""
 
 import logging
-import shutil
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from tqdm import tqdm
+import numpy as np
 
+from loupe.build.examine import Examined, Examiner, GoodRow, examine_rows
 from loupe.build.fetch import FetchRules
-from loupe.build.gather import Gathering, gather_pictures
-from loupe.build.groups import Keys, group_rows, name_groups, normalise_title
-from loupe.build.ledger import Reason, Rejection
-from loupe.build.locate import Embedded, LocalFile, Url, locate_picture
-from loupe.build.parquet import KeptRow
-from loupe.build.pictures import CheckedPicture, PictureRules
-from loupe.build.rows import Columns, name_rows, read_values, resolve_columns
-from loupe.build.split import audit_split, split_groups
-from loupe.build.table import Table, read_table
+from loupe.build.gather import Gathering, Job, gather_pictures
+from loupe.build.journal import Entry, Journal
+from loupe.build.ledger import Rejection
+from loupe.build.output import Workplace
+from loupe.build.parquet import Fate, KeptRow
+from loupe.build.pictures import PictureRules
+from loupe.build.plan import plan_columns
+from loupe.build.progress import Progress
+from loupe.build.retry import take_over
+from loupe.build.rows import RowNames
+from loupe.build.sides import Placement, place_rows
+from loupe.build.sources import Reading, read_table
+from loupe.build.split import SPLITS
 from loupe.build.write import Contents, Record, write_dataset
 from loupe.errors import BuildError
 from loupe.options import BuildOptions
-from loupe.task import Task, is_missing
+from loupe.task import Task
 
 __all__ = ["fill_folder"]
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class _Candidate:
-    """A row whose values are good: where its picture is, and by what it may be tied to others."""
+def fill_folder(place: Workplace, options: BuildOptions, task: Task) -> Record:
+    """Build a dataset, going on from what an earlier build left in its workplace.
 
-    number: int
-    values: dict[str, Any]
-    place: LocalFile | Url
-    keys: dict[str, Hashable | None]
-
-
-@dataclass(frozen=True)
-class _Checked:
-    """A candidate whose picture is good."""
-
-    row: _Candidate
-    picture: CheckedPicture
-
-
-def fill_folder(folder: Path, options: BuildOptions, task: Task) -> Record:
-    """Build into an empty folder.
+    The table is read several times, and of its rows a few bytes each stay in memory.
 
     Raises:
         BuildError: no dataset can be made of the source.
         OSError: the folder cannot be written.
     """
-    table = read_table(options.source)
-    columns = _find_columns(table, task, options)
+    table = read_table(options.source, _plan_reading(options, place.scratch))
+    task, columns = plan_columns(table, task, options)
     logger.info("Read %s rows of %s", f"{table.arrow.num_rows:,}", table.name)
-    spool = folder / "spool"
-    spool.mkdir()
     root = table.folder if options.picture_root is None else Path(options.picture_root)
-    candidates, rejected = _examine_rows(table, task, columns, root=root, spool=spool)
-    checked, unusable = _obtain_pictures(candidates, _plan_gathering(options, spool))
-    rejected |= unusable
-    _check_fates(table, len(checked), rejected)
-    row_ids = name_rows(_read_cells(table, columns.id), table.arrow.num_rows)
-    rows, split = _split(checked, row_ids, options)
-    contents = Contents(table, columns.fields, row_ids, rows, rejected, split)
-    record = write_dataset(folder, contents, task, options)
-    shutil.rmtree(spool)
-    return record
+    examiner = Examiner(table, task, columns, root, tuple(options.stores))
+    examined = examine_rows(examiner)
+    how = _plan_gathering(options, place.spool)
+    with closing(_open_journal(place, examined, options, asdict(how.checking))) as journal:
+        _obtain_pictures(examiner, examined, journal, how, options.engine)
+        if not journal.kept.any():
+            place.journal.unlink()  # to go on from failures alone would be to fail again
+            _complain_of_rejected(examiner, examined, journal)
+        placement = place_rows(examined, journal, task, options)
+        fates = _tell_fates(examiner, examined, journal, placement)
+        contents = Contents(table, columns.fields, fates, placement.record)
+        return write_dataset(place.dataset, contents, task, options)
 
 
-def _find_columns(table: Table, task: Task, options: BuildOptions) -> Columns:
-    return resolve_columns(
-        table.columns,
-        task,
-        picture=options.image_column,
-        row_id=options.id_column,
-        fields=options.columns,
-        group_by=options.group_by,
+def _plan_reading(options: BuildOptions, scratch: Path) -> Reading:
+    return Reading(
+        encoding=options.encoding,
+        delimiter=options.delimiter,
+        has_decimal_comma=options.decimal_mark == "comma",
+        part=options.source_part,
+        streaming=options.streaming,
+        scratch=scratch,
     )
-
-
-def _examine_rows(
-    table: Table, task: Task, columns: Columns, *, root: Path, spool: Path
-) -> tuple[list[_Candidate], dict[int, Rejection]]:
-    """Sort out rows that fail before any picture is touched: those are not downloaded."""
-    candidates: list[_Candidate] = []
-    rejected: dict[int, Rejection] = {}
-    for number, row in enumerate(table.rows()):
-        if number in table.problems:
-            rejected[number] = Rejection(Reason.MALFORMED_ROW, table.problems[number])
-            continue
-        values = read_values(row, task, columns)
-        place = locate_picture(row[columns.picture], root)
-        if isinstance(values, Rejection):
-            rejected[number] = values
-        elif isinstance(place, Rejection):
-            rejected[number] = place
-        else:
-            if isinstance(place, Embedded):
-                place = _spool(place, spool / f"{number}.embedded")
-            candidates.append(_Candidate(number, values, place, _make_keys(row, columns)))
-    return candidates, rejected
-
-
-def _spool(place: Embedded, path: Path) -> LocalFile:
-    """Move a picture's bytes to a file, so that memory holds one of them at a time."""
-    path.write_bytes(place.content)
-    return LocalFile(path)
-
-
-def _make_keys(row: Mapping[str, Any], columns: Columns) -> dict[str, Hashable | None]:
-    """Give, by rule, what ties a row to others; the picture's key comes when it is decoded."""
-    keys: dict[str, Hashable | None] = {}
-    if columns.title is not None:
-        title = row[columns.title]
-        keys["title"] = None if is_missing(title) else normalise_title(str(title))
-    if columns.id is not None:
-        keys["id"] = None if is_missing(row[columns.id]) else str(row[columns.id])
-    if columns.group_by:
-        cells = [row[column] for column in columns.group_by]
-        keys["group_by"] = None if all(map(is_missing, cells)) else tuple(map(str, cells))
-    return keys
 
 
 def _plan_gathering(options: BuildOptions, spool: Path) -> Gathering:
@@ -132,93 +78,112 @@ def _plan_gathering(options: BuildOptions, spool: Path) -> Gathering:
         spool=spool,
         fetching=FetchRules(
             timeout_seconds=options.timeout_seconds,
+            connect_timeout_seconds=options.connect_timeout_seconds,
+            read_timeout_seconds=options.read_timeout_seconds,
             max_bytes=options.max_bytes,
             retries=options.retries,
             allow_private=options.allow_private,
+            honour_opt_out=options.honour_opt_out,
+            user_agent=options.user_agent,
         ),
         checking=PictureRules(
             min_side_px=options.min_side_px,
+            min_contrast=options.min_contrast,
             max_pixels=options.max_pixels,
             max_side_px=options.max_side_px,
             max_bytes=options.max_bytes,
         ),
         concurrency=options.concurrency,
+        per_host=options.per_host,
+        stores=tuple(options.stores),
         workers=options.workers,
     )
 
 
-def _obtain_pictures(
-    candidates: Sequence[_Candidate], how: Gathering
-) -> tuple[list[_Checked], dict[int, Rejection]]:
-    places = list(dict.fromkeys(row.place for row in candidates))
-    with tqdm(total=len(places), desc="pictures", unit="picture", disable=None) as bar:
-        outcomes = gather_pictures(places, how, bar.update)
-    checked: list[_Checked] = []
-    rejected: dict[int, Rejection] = {}
-    for row in candidates:
-        outcome = outcomes[row.place]
-        if isinstance(outcome, Rejection):
-            rejected[row.number] = outcome
-        else:
-            checked.append(_Checked(row, outcome))
-    return checked, rejected
-
-
-def _check_fates(table: Table, kept: int, rejected: Mapping[int, Rejection]) -> None:
-    """Hold the build to its promise: every row is kept or has a reason, and some are kept."""
-    read = table.arrow.num_rows
-    assert kept + len(rejected) == read, f"{kept} kept + {len(rejected)} rejected, {read} read"
-    if read == 0:
-        raise BuildError(f"Table {table.name!r} has no rows. Give a source with at least one.")
-    if kept == 0:
-        counts = Counter(str(rejection.reason) for rejection in rejected.values())
-        number, example = min(rejected.items())
-        raise BuildError(
-            f"All {read:,} rows of {table.name!r} were rejected ("
-            f"{', '.join(f'{reason}: {count:,}' for reason, count in counts.most_common())}); "
-            f"row {number + 1}: {example.detail}. Check the columns and the pictures' paths."
-        )
-
-
-def _read_cells(table: Table, column: str | None) -> list[Any] | None:
-    return None if column is None else list(table.arrow.column(column).to_pylist())
-
-
-def _split(
-    checked: Sequence[_Checked], row_ids: Sequence[str], options: BuildOptions
-) -> tuple[list[KeptRow], dict[str, Any]]:
-    """Group the rows and choose their splits; also give what to record about it."""
-    keys: Keys = {
-        **{rule: [each.row.keys[rule] for each in checked] for rule in checked[0].row.keys},
-        "picture": [each.picture.pixel_sha256 for each in checked],
-    }
-    groups = name_groups(group_rows(keys), _make_anchors(checked))
-    sides, policy = split_groups(
-        Counter(groups),
-        validation_share=options.validation_share,
-        test_share=options.test_share,
-        seed=options.seed,
+def _open_journal(
+    place: Workplace, examined: Examined, options: BuildOptions, terms: dict[str, Any]
+) -> Journal:
+    if options.retry and not place.journal.exists():
+        take_over(Path(options.output), place, terms)
+    return Journal(
+        place.journal,
+        place.spool,
+        examined.place_keys,
+        terms,
+        forget_failed=options.retry == "failed",
     )
-    rows = [
-        KeptRow(
-            number=each.row.number,
-            row_id=row_ids[each.row.number],
-            group_id=group,
-            split=sides[group],
-            values=each.row.values,
-            picture=each.picture,
+
+
+def _obtain_pictures(
+    examiner: Examiner, examined: Examined, journal: Journal, how: Gathering, engine: str
+) -> None:
+    unknown = np.flatnonzero(~journal.known)
+    if len(unknown) < len(journal.known):
+        done = len(journal.known) - len(unknown)
+        logger.info("An earlier build left off here: %s pictures are known", f"{done:,}")
+    with Progress(len(unknown)) as progress:
+
+        def record(key: int, entry: Entry) -> None:
+            journal.write(key, entry)
+            progress.count(entry)
+
+        jobs = _list_jobs(examiner, examined, journal)
+        if engine == "ray" and len(unknown):
+            from loupe.build.ray_engine import gather_with_ray
+
+            gather_with_ray(jobs, how, record)
+        else:
+            gather_pictures(jobs, len(unknown), how, record)
+
+
+def _list_jobs(examiner: Examiner, examined: Examined, journal: Journal) -> Iterator[Job]:
+    """Give each unknown place once, in the order of rows."""
+    wanted = ~journal.known
+    for (_, found), place in zip(examiner.rows(), examined.places, strict=True):
+        if isinstance(found, GoodRow) and wanted[place]:
+            wanted[place] = False
+            yield int(examined.place_keys[place]), found.place
+
+
+def _tell_fates(
+    examiner: Examiner, examined: Examined, journal: Journal, placement: Placement
+) -> Iterator[Fate]:
+    """Give the fate of each row, in order."""
+    names, id_column = RowNames(), examiner.columns.id
+    for number, (row, found) in enumerate(examiner.rows()):
+        row_id = names.name(None if id_column is None else row[id_column])
+        if isinstance(found, Rejection):
+            yield Fate(number, row_id, found)
+            continue
+        place = int(examined.places[number])
+        entry = journal.read(place)
+        result: KeptRow | Rejection = (
+            entry.outcome
+            if isinstance(entry.outcome, Rejection)
+            else KeptRow(
+                group_id=f"{placement.groups[number]:016x}",
+                split=SPLITS[placement.sides[number]],
+                values=found.values,
+                picture=entry.outcome,
+            )
         )
-        for each, group in zip(checked, groups, strict=True)
-    ]
-    audit = audit_split([row.split for row in rows], groups, keys)
-    assert audit["test_rows_leaked"] == 0, f"{audit['test_rows_leaked']} test rows leaked"
-    return rows, {"policy": policy, "seed": options.seed, "audit": audit}
+        key = int(examined.place_keys[place])
+        cost = (entry.attempts, entry.received_bytes, entry.seconds)
+        yield Fate(number, row_id, result, key, *cost)
 
 
-def _make_anchors(checked: Sequence[_Checked]) -> list[str]:
-    """Give each row what its group's id is made of: its title, else its picture."""
-    titles = [each.row.keys.get("title") for each in checked]
-    return [
-        f"picture {each.picture.pixel_sha256}" if title is None else f"title {title}"
-        for each, title in zip(checked, titles, strict=True)
-    ]
+def _complain_of_rejected(examiner: Examiner, examined: Examined, journal: Journal) -> NoReturn:
+    read, name = examiner.table.arrow.num_rows, examiner.table.name
+    if read == 0:
+        raise BuildError(f"Table {name!r} has no rows. Give a source with at least one.")
+    nowhere = Placement(np.zeros(read, np.uint64), np.zeros(read, np.int8), {})
+    counts, example = Counter[str](), ""
+    for fate in _tell_fates(examiner, examined, journal, nowhere):
+        assert isinstance(fate.result, Rejection)
+        counts[str(fate.result.reason)] += 1
+        example = example or f"row {fate.number + 1}: {fate.result.detail}"
+    raise BuildError(
+        f"All {read:,} rows of {name!r} were rejected ("
+        f"{', '.join(f'{reason}: {count:,}' for reason, count in counts.most_common())}); "
+        f"{example}. Check the columns and the pictures' paths."
+    )

@@ -1,21 +1,21 @@
 """Find the columns that a build needs, and give each row its typed values or a rejection."""
 
-import re
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from loupe.build.amounts import SIGNED_CURRENCIES, means_currency, read_amount
 from loupe.build.ledger import Reason, Rejection
 from loupe.errors import BuildError
 from loupe.task import FieldError, Task, is_missing
 
-__all__ = ["Columns", "name_rows", "read_values", "resolve_columns"]
+__all__ = ["NUMBER_TYPES", "Columns", "RowNames", "choose_column", "read_values", "resolve_columns"]
 
 _PICTURE_COLUMNS = ("image", "image_path", "file_name", "imageurl", "image_url", "url")
 _ID_COLUMNS = ("product_code", "id")
-_NUMBER_TYPES = frozenset({"price", "number", "integer"})
+NUMBER_TYPES = frozenset({"price", "number", "integer"})
 _INT64_END = 2**63
-_PLAIN_NUMBER = re.compile(r"\s*[+-]?\d+(\.\d+)?\s*", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,9 @@ class Columns:
     """Which column of the table holds what.
 
     `fields` maps each field of the task to its column; `title` is the column whose equal texts
-    mean one product, None where there is none.
+    mean one product, None where there is none; `currency` has the currency of a row's prices.
+    `marks` has the decimal mark of columns of text that hold numbers, where it is known, and
+    `are_marks_given` refuses the other one. With `only_links`, a picture is a URL or nothing.
     """
 
     picture: str
@@ -31,6 +33,10 @@ class Columns:
     fields: dict[str, str]
     title: str | None
     group_by: tuple[str, ...]
+    currency: str | None = None
+    marks: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
+    are_marks_given: bool = False
+    only_links: bool = False
 
 
 def resolve_columns(
@@ -61,7 +67,7 @@ def resolve_columns(
         _require(column, available, "the option group_by", "Name columns that are there")
     return Columns(
         picture=_choose_picture(picture, available),
-        id=_choose_id(row_id, available),
+        id=choose_column(row_id, "id_column", _ID_COLUMNS, available),
         fields=found,
         title=_choose_title(task, found, available),
         group_by=tuple(group_by),
@@ -70,14 +76,16 @@ def resolve_columns(
 
 def read_values(row: Mapping[str, Any], task: Task, columns: Columns) -> dict[str, Any] | Rejection:
     """Give a row's typed values of the task's fields, or why it has none."""
-    cells = {field: row[column] for field, column in columns.fields.items()}
-    for name, field in task.fields.items():
-        cell = cells[name]
-        if field.type not in _NUMBER_TYPES or not isinstance(cell, str):
-            continue
-        if any(char.isdigit() for char in cell) and not _PLAIN_NUMBER.fullmatch(cell):
-            detail = f"{name}: {cell[:100]!r} is not a plain number such as 1290.0"
-            return Rejection(Reason.MALFORMED_VALUE, detail)
+    cells: dict[str, Any] = {}
+    for name, column in columns.fields.items():
+        kind = task.fields[name]
+        if kind.type in NUMBER_TYPES:
+            number = _read_number(row, name, getattr(kind, "currency", None), columns)
+            if isinstance(number, Rejection):
+                return number
+            cells[name] = number
+        else:
+            cells[name] = row[column]
     try:
         values = task.normalise(cells)
     except FieldError as error:
@@ -89,21 +97,62 @@ def read_values(row: Mapping[str, Any], task: Task, columns: Columns) -> dict[st
     return values
 
 
-def name_rows(cells: list[Any] | None, count: int) -> list[str]:
+def _read_number(row: Mapping[str, Any], name: str, currency: str | None, columns: Columns) -> Any:
+    """Give a cell's number, of a type or as text; a cell without a value is given as it is."""
+    column = columns.fields[name]
+    cell = row[column]
+    if is_missing(cell):
+        return cell
+    words: list[str] = []
+    if isinstance(cell, str):
+        try:
+            cell, words = read_amount(
+                cell, columns.marks.get(column), is_strict=columns.are_marks_given
+            )
+        except ValueError as error:
+            return Rejection(Reason.MALFORMED_VALUE, f"{name}: {error}")
+    if currency is not None:
+        stated = _currency_of(column) or (row[columns.currency] if columns.currency else None)
+        words += [] if is_missing(stated) else str(stated).split()
+    for word in words:
+        fits = None if currency is None else means_currency(word, currency)
+        if fits is None:
+            detail = f"{name}: {word[:60]!r} beside {str(cell)[:60]} is neither number nor currency"
+            return Rejection(Reason.MALFORMED_VALUE, detail)
+        if not fits:
+            detail = f"{name}: {cell} is in {word}, not in {currency} as the task's prices are"
+            return Rejection(Reason.OTHER_CURRENCY, detail)
+    return cell
+
+
+def _currency_of(column: str) -> str | None:
+    """Give the currency that a column's name ends in, such as `full_price_eur`.
+
+    Only those with a sign count: a name may well end in `all` or `top`, which are codes too.
+    """
+    ending = column.rpartition("_")[2].upper()
+    return ending if ending in SIGNED_CURRENCIES else None
+
+
+class RowNames:
     """Give each row a name of its own: its id, with `#2` and so on where an id comes again.
 
     Without ids, or where a row has none, it is `row-` and the row's number, from 1.
     """
-    names: dict[str, None] = {}
-    seen: dict[str, int] = {}
-    for number in range(count):
-        cell = cells[number] if cells else None
-        base = name = f"row-{number + 1}" if is_missing(cell) else str(cell)
-        while name in names:
-            seen[base] = seen.get(base, 1) + 1
-            name = f"{base}#{seen[base]}"
-        names[name] = None
-    return list(names)
+
+    def __init__(self) -> None:
+        self._names: dict[str, int] = {}  # how often each was wanted
+        self._rows = 0
+
+    def name(self, cell: Any) -> str:
+        """Name the next row, whose id is in this cell; None where the table has no ids."""
+        self._rows += 1
+        base = name = f"row-{self._rows}" if is_missing(cell) else str(cell)
+        while name in self._names:
+            self._names[base] += 1
+            name = f"{base}#{self._names[base]}"
+        self._names[name] = 1
+        return name
 
 
 def _choose_picture(name: str | None, available: list[str]) -> str:
@@ -119,11 +168,18 @@ def _choose_picture(name: str | None, available: list[str]) -> str:
     return found[0]
 
 
-def _choose_id(name: str | None, available: list[str]) -> str | None:
+def choose_column(
+    name: str | None, option: str, usual: tuple[str, ...], available: list[str]
+) -> str | None:
+    """Give the column that an option names, else the first usual one that the table has.
+
+    Raises:
+        BuildError: the column named is not there.
+    """
     if name is not None:
-        _require(name, available, "the option id_column", "Name the column with the ids")
+        _require(name, available, f"the option {option}", "Name one that is there")
         return name
-    return next((column for column in _ID_COLUMNS if column in available), None)
+    return next((column for column in usual if column in available), None)
 
 
 def _choose_title(task: Task, found: Mapping[str, str], available: list[str]) -> str | None:

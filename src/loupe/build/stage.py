@@ -31,6 +31,7 @@ class BuildResult:
             f"{audit['groups']:,} groups, the largest of {audit['largest_group_rows']:,} rows; "
             f"test rows with a sibling in train: {audit['test_rows_leaked']}, in a random split "
             f"about {audit['test_rows_leaked_if_random']:,.0f} of {counts['test']:,}\n"
+            f"{self._describe_flattery()}"
             f"Wrote {counts['train']:,} train, {counts['validation']:,} validation, "
             f"{counts['test']:,} test rows to {self.output}. "
             f"Next: `loupe train --dataset {self.output} --output model`"
@@ -40,22 +41,34 @@ class BuildResult:
         """Give the same as plain data."""
         return asdict(self)
 
+    def _describe_flattery(self) -> str:
+        error = self.split["audit"].get("neighbour_price_error")
+        if error is None:
+            return ""
+        return (
+            f"The price of the nearest training picture is {error['this_split']:.0%} off here; in "
+            f"a random split it would seem {error['random_split']:.0%}\n"
+        )
+
 
 def build_dataset(options: BuildOptions) -> BuildResult:
     """Make a checked and split dataset of a table or a folder of pictures.
 
     Raises:
-        BuildError: no dataset can be made; nothing is left half-written.
+        BuildError: no dataset can be made; the output is not touched.
         OptionError: an option has a value that cannot be meant.
         TaskError: the task file does not declare a task.
     """
-    from loupe.build.output import unfinished_folder
+    from loupe.build.export import check_formats
+    from loupe.build.output import open_workplace
     from loupe.build.pipeline import fill_folder
 
+    check_formats(options.export)
     task = Task.load(options.task)
     try:
-        with unfinished_folder(Path(options.output), overwrite=options.overwrite) as folder:
-            record = fill_folder(folder, options, task)
+        replaces = options.overwrite or options.retry is not None
+        with open_workplace(Path(options.output), overwrite=replaces) as place:
+            record = fill_folder(place, options, task)
     except OSError as error:
         raise BuildError(_describe(error, options.output)) from error
     return BuildResult(options.output, record.counts, record.split, record.fingerprint)
@@ -64,8 +77,8 @@ def build_dataset(options: BuildOptions) -> BuildResult:
 def _describe(error: OSError, output: str) -> str:
     if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
         return (
-            f"The disk is full while {output!r} is written ({error.strerror}); nothing "
-            "half-written is kept. Free some room, or choose an output on another disk."
+            f"The disk is full while {output!r} is written ({error.strerror}). Free some room: "
+            "the same command goes on with the pictures that it has. Or choose another output."
         )
     where = f" {str(error.filename)!r}" if error.filename else ""
     return (

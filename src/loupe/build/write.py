@@ -3,15 +3,30 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from loupe.build.dataset import FORMAT, split_file
+from loupe.build.export import export_dataset
 from loupe.build.ledger import Rejection
 from loupe.build.output import FINISHED_FILE
-from loupe.build.parquet import KeptRow, arrange_columns, write_rejected, write_split
+from loupe.build.parquet import (
+    Fate,
+    KeptRow,
+    SplitWriter,
+    TableWriter,
+    arrange_kept,
+    arrange_ledger,
+    arrange_rejected,
+)
+from loupe.build.pictures import CheckedPicture
+from loupe.build.profile import write_profile
 from loupe.build.split import SPLITS
 from loupe.build.table import Table
 from loupe.options import BuildOptions, save_options
@@ -19,19 +34,19 @@ from loupe.task import Task
 
 __all__ = ["Contents", "Record", "write_dataset"]
 
+_REJECTED = "rejected"
+
 
 @dataclass(frozen=True)
 class Contents:
-    """All that goes into a dataset: the table it is made of and the fate of each of its rows.
+    """All that goes into a dataset: the table it is made of and the fate of each row, in order.
 
-    `row_ids` names every row of the table; `split` is what to record about the split.
+    `split` is what to record about the split.
     """
 
     table: Table
     columns_of_fields: Mapping[str, str]
-    row_ids: Sequence[str]
-    rows: Sequence[KeptRow]
-    rejected: Mapping[int, Rejection]
+    fates: Iterator[Fate]
     split: dict[str, Any]
 
 
@@ -45,54 +60,109 @@ class Record:
 
 
 def write_dataset(folder: Path, contents: Contents, task: Task, options: BuildOptions) -> Record:
-    """Write everything into an empty folder; give the record that ends up in dataset.json.
+    """Write everything into a new folder; give the record that ends up in dataset.json.
 
     Raises:
         BuildError: a picture changed after it was checked.
         OSError: the folder cannot be written.
     """
-    by_split = {split: [row for row in contents.rows if row.split == split] for split in SPLITS}
-    closed = task.with_choices(row.values for row in by_split["train"])
-    unseen = _count_unseen_choices(closed, by_split)
-    counts = _count(contents, by_split)
-    digests = []
-    (folder / "data").mkdir()
-    for split, rows in by_split.items():
-        columns = arrange_columns(rows, task, contents.table, contents.columns_of_fields)
-        path = folder / split_file(split)
-        digests.append(write_split(path, columns, [row.picture for row in rows]))
-    write_rejected(folder / "rejected.parquet", contents.rejected, contents.row_ids, contents.table)
+    tally = _Tally(task)
+    digests = _write_rows(folder, contents, task, tally)
+    closed = task.with_choices(tally.trained())
+    counts = tally.counts()
     _write_card(folder / "README.md", counts, task)
     closed.save(folder / "task.yaml")
     save_options(options, folder)
+    audit = {**contents.split["audit"], "unseen_choices": tally.unseen_choices(closed)}
     record = Record(
         counts=counts,
-        split=contents.split | {"audit": {**contents.split["audit"], "unseen_choices": unseen}},
+        split=contents.split | {"audit": audit},
         fingerprint=_fingerprint(closed, digests),
     )
+    export_dataset(folder, closed, options.export, counts)
+    write_profile(folder, closed, options.source, record.counts, record.split)
     _write_record(folder / FINISHED_FILE, record, closed, options)
     return record
 
 
-def _count(contents: Contents, by_split: Mapping[str, Sequence[KeptRow]]) -> dict[str, Any]:
-    reasons = Counter(str(rejection.reason) for rejection in contents.rejected.values())
-    return {
-        "read": contents.table.arrow.num_rows,
-        **{split: len(rows) for split, rows in by_split.items()},
-        "rejected": dict(reasons.most_common()),
-    }
+def _write_rows(folder: Path, contents: Contents, task: Task, tally: "_Tally") -> list[str]:
+    """Write each row where it belongs, a batch in memory at a time; give the splits' hashes."""
+    (folder / "data").mkdir(parents=True)
+    with ExitStack() as files:
+        splits = {
+            split: files.enter_context(closing(SplitWriter(folder / split_file(split))))
+            for split in SPLITS
+        }
+        rejected = files.enter_context(closing(TableWriter(folder / "rejected.parquet")))
+        ledger = files.enter_context(closing(TableWriter(folder / "ledger.parquet")))
+        for batch in contents.table.batches():
+            part = pa.Table.from_batches([batch])
+            fates = list(islice(contents.fates, part.num_rows))
+            ledger.add(arrange_ledger(fates))
+            for side, places in _sort(fates).items():
+                chosen = [fates[place] for place in places]
+                rows = part.take(pa.array(places, pa.int64()))
+                tally.add(side, chosen)
+                if side == _REJECTED:
+                    rejected.add(arrange_rejected(chosen, rows))
+                else:
+                    columns = arrange_kept(chosen, task, rows, contents.columns_of_fields)
+                    splits[side].add(columns, _pictures_of(chosen))
+        return [split.finish() for split in splits.values()]
 
 
-def _count_unseen_choices(
-    closed: Task, by_split: Mapping[str, Sequence[KeptRow]]
-) -> dict[str, int]:
-    """Count, by field, the held-out rows whose choice no training row has: none can be right."""
-    held_out = [*by_split["validation"], *by_split["test"]]
-    return {
-        name: sum(row.values[name] not in getattr(field, "choices", ()) for row in held_out)
-        for name, field in closed.fields.items()
-        if field.type == "choice"
-    }
+def _sort(fates: Sequence[Fate]) -> dict[str, list[int]]:
+    """Give the places of the fates by split, and of the rejected ones."""
+    places: dict[str, list[int]] = {side: [] for side in (*SPLITS, _REJECTED)}
+    for place, fate in enumerate(fates):
+        result = fate.result
+        places[result.split if isinstance(result, KeptRow) else _REJECTED].append(place)
+    return places
+
+
+def _pictures_of(fates: Sequence[Fate]) -> list[CheckedPicture]:
+    return [fate.result.picture for fate in fates if isinstance(fate.result, KeptRow)]
+
+
+class _Tally:
+    """What is counted while rows pass: rows by side, reasons, and choices by side."""
+
+    def __init__(self, task: Task) -> None:
+        self._choices = [name for name, field in task.fields.items() if field.type == "choice"]
+        self._rows = Counter[str]()
+        self._reasons = Counter[str]()
+        self._trained = Counter[tuple[Any, ...]]()
+        self._held_out = Counter[tuple[Any, ...]]()
+
+    def add(self, side: str, fates: Sequence[Fate]) -> None:
+        """Count rows of one side."""
+        self._rows[side] += len(fates)
+        counter = self._trained if side == "train" else self._held_out
+        for fate in fates:
+            if isinstance(fate.result, Rejection):
+                self._reasons[str(fate.result.reason)] += 1
+            else:
+                counter[tuple(fate.result.values[name] for name in self._choices)] += 1
+
+    def counts(self) -> dict[str, Any]:
+        """Give the rows read, of each split, and rejected by reason."""
+        return {
+            "read": self._rows.total(),
+            **{split: self._rows[split] for split in SPLITS},
+            "rejected": dict(self._reasons.most_common()),
+        }
+
+    def trained(self) -> Iterator[dict[str, Any]]:
+        """Give the choices of the training rows, equal ones once."""
+        return (dict(zip(self._choices, values, strict=True)) for values in self._trained)
+
+    def unseen_choices(self, closed: Task) -> dict[str, int]:
+        """Count, by field, the held-out rows whose choice no training row has."""
+        counts = dict.fromkeys(self._choices, 0)
+        for values, rows in self._held_out.items():
+            for name, value in zip(self._choices, values, strict=True):
+                counts[name] += rows * (value not in getattr(closed.fields[name], "choices", ()))
+        return counts
 
 
 def _fingerprint(task: Task, digests: Sequence[str]) -> str:
@@ -113,7 +183,7 @@ def _write_card(path: Path, counts: Mapping[str, Any], task: Task) -> None:
         f"# Dataset\n\nMade by `loupe build`: {rows} rows. Each has a picture and the fields "
         f"{', '.join(f'`{name}`' for name in task.fields)}.\n\n"
         "`dataset.json` tells how it was made and split; `rejected.parquet` holds each row left "
-        "out, with the reason.\n",
+        "out, with the reason; `ledger.parquet` tells the fate of every row.\n",
         "utf-8",
     )
 

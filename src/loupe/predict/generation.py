@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from loupe import vlm
-from loupe.predict.pictures import to_rgb
+from loupe.pixels import to_srgb
 
 if TYPE_CHECKING:
     from loupe.predict.predictor import Predictor
@@ -27,7 +27,7 @@ def generate_texts(
     dialogue = vlm.make_dialogue(processor, predictor.task.question)
     inputs = processor(
         text=[dialogue.prompt] * len(pictures),
-        images=[[to_rgb(picture)] for picture in pictures],
+        images=[[to_srgb(picture)] for picture in pictures],
         padding=True,
         padding_side="left",
         return_tensors="pt",
@@ -50,7 +50,7 @@ def encode_pictures(
     predictor: Predictor, pictures: Sequence[Image.Image]
 ) -> np.ndarray[Any, np.dtype[np.float32]]:
     """Average the vision features of each picture of one batch: (pictures, width)."""
-    inputs = vlm.prepare_pictures(predictor.processor, [to_rgb(picture) for picture in pictures])
+    inputs = vlm.prepare_pictures(predictor.processor, [to_srgb(picture) for picture in pictures])
     inputs = {name: value.to(predictor.model.device) for name, value in inputs.items()}
     with _answering(predictor.model), torch.inference_mode():
         features = vlm.pool_image_features(predictor.model, inputs)

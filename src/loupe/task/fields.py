@@ -233,4 +233,7 @@ def _decimal(value: Any) -> Decimal:
 
 
 def _rounded(value: Any, decimals: int) -> float:
-    return float(round(_decimal(value), decimals))
+    try:
+        return float(round(_decimal(value), decimals))
+    except InvalidOperation as error:
+        raise ValueError(f"{value!r} has more digits than an amount can have") from error

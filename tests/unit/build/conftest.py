@@ -2,8 +2,10 @@
 
 import csv
 import io
+import socket
+import struct
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -51,6 +53,19 @@ class Site:
         self.answers = {}
         self.visits = []
         self.closing = threading.Event()
+        self.paused = threading.Event()
+        self.going_on = threading.Event()
+        self.pausing_at = None
+
+    def pause_after(self, visits):
+        """Answer no more after so many visits, until told to go on."""
+        self.going_on.clear()
+        self.pausing_at = visits
+
+    def go_on(self):
+        self.pausing_at = None
+        self.paused.clear()
+        self.going_on.set()
 
     def say(self, path, body=b"", status=200, **headers):
         def answer(handler):
@@ -74,6 +89,35 @@ class Site:
 
         self.answers[path] = answer
 
+    def hang_after_head(self, path):
+        def answer(handler):
+            handler.send_response(200)
+            handler.end_headers()
+            self.closing.wait(30)
+
+        self.answers[path] = answer
+
+    def trickle(self, path, body, parts, pause_seconds):
+        def answer(handler):
+            handler.send_response(200)
+            handler.end_headers()
+            size = len(body) // parts
+            for start in range(0, len(body), size):
+                handler.wfile.write(body[start : start + size])
+                self.closing.wait(pause_seconds)
+
+        self.answers[path] = answer
+
+    def reset(self, path):
+        """Break the connection with a reset, without an answer."""
+
+        def answer(handler):
+            now = struct.pack("ii", 1, 0)
+            handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, now)
+            handler.connection.close()
+
+        self.answers[path] = answer
+
     def flood(self, path):
         def answer(handler):
             handler.send_response(200)
@@ -83,13 +127,16 @@ class Site:
 
         self.answers[path] = answer
 
-    def fail_first(self, path, body, times=1, status=500):
+    def fail_first(self, path, body, times=1, status=500, **headers):
         before = []
 
         def answer(handler):
             before.append(1)
             if len(before) <= times:
-                handler.send_error(status)
+                handler.send_response(status)
+                for name, value in headers.items():
+                    handler.send_header(name.replace("_", "-"), value)
+                handler.end_headers()
                 return
             handler.send_response(200)
             handler.end_headers()
@@ -103,6 +150,9 @@ def serve(site):
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             site.visits.append(self.path)
+            if site.pausing_at is not None and len(site.visits) > site.pausing_at:
+                site.paused.set()
+                site.going_on.wait(60)
             if self.path in site.answers:
                 site.answers[self.path](self)
             else:
@@ -127,6 +177,19 @@ def serve(site):
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@pytest.fixture
+def backlog_of_none():
+    """The URL of a server that takes no connection: those that wait for it fill its queue."""
+    with socket.socket() as server, ExitStack() as waiting:
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        for _ in range(3):
+            client = waiting.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(server.getsockname())
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/"
 
 
 @pytest.fixture

@@ -1,4 +1,8 @@
 import asyncio
+import email.utils
+import gzip
+import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -7,16 +11,28 @@ from loupe.build.fetch import Fetcher, FetchRules
 from loupe.build.ledger import Reason
 
 BODY = b"picture" * 100
+RULES = {
+    "timeout_seconds": 60.0,
+    "connect_timeout_seconds": 60.0,
+    "read_timeout_seconds": 60.0,
+    "max_bytes": 10_000,
+    "retries": 2,
+    "allow_private": True,
+    "honour_opt_out": False,
+    "user_agent": "loupe-test",
+}
 
 
-def fetch(url, target, **changes):
-    rules = {"timeout_seconds": 60.0, "max_bytes": 10_000, "retries": 2, "allow_private": True}
-
+def fetch_and_count(url, target, **changes):
     async def run():
-        async with Fetcher(FetchRules(**(rules | changes)), concurrency=4) as fetcher:
+        async with Fetcher(FetchRules(**(RULES | changes))) as fetcher:
             return await fetcher.fetch(url, target)
 
     return asyncio.run(run())
+
+
+def fetch(url, target, **changes):
+    return fetch_and_count(url, target, **changes).rejection
 
 
 @pytest.fixture
@@ -49,19 +65,87 @@ def test_missing_page_is_not_asked_for_again(site, target):
     assert "status 404 Not Found" in found.detail
 
 
-@pytest.mark.parametrize("kind", ["hang", "drip"])
-def test_body_that_does_not_end_is_given_up_in_time(site, target, kind):
+@pytest.mark.parametrize("kind", ["hang", "drip", "hang_after_head"])
+@pytest.mark.parametrize("limit", ["timeout_seconds", "read_timeout_seconds"])
+def test_answer_that_does_not_end_is_given_up_in_time_and_once(site, target, kind, limit):
     getattr(site, kind)("/a.jpg")
-    found = fetch(f"{site.url}/a.jpg", target, timeout_seconds=0.5)
+    done = fetch_and_count(f"{site.url}/a.jpg", target, **{limit: 0.5})
+    assert (done.rejection.reason, done.attempts) == (Reason.TIMED_OUT, 1)
+    assert f"{limit} 0.5" in done.rejection.detail
+
+
+def test_slow_body_that_keeps_coming_is_received(site, target):
+    site.trickle("/a.jpg", b"x" * 2000, parts=10, pause_seconds=0.1)
+    assert fetch(f"{site.url}/a.jpg", target, read_timeout_seconds=0.9) is None
+    assert target.stat().st_size == 2000
+
+
+def test_silent_server_is_given_up_by_the_limit_for_connections(target, backlog_of_none):
+    found = fetch(backlog_of_none, target, connect_timeout_seconds=0.3)
     assert found.reason is Reason.TIMED_OUT
-    assert "timeout_seconds 0.5" in found.detail
+    assert "no connection within connect_timeout_seconds 0.3" in found.detail
 
 
 def test_retries_share_the_time_of_one_picture(site, target):
     site.say("/a.jpg", status=500)
-    found = fetch(f"{site.url}/a.jpg", target, retries=50, timeout_seconds=3.0)
-    assert found.reason is Reason.TIMED_OUT
-    assert "an earlier attempt: status 500" in found.detail
+    done = fetch_and_count(f"{site.url}/a.jpg", target, retries=50, timeout_seconds=1.0)
+    assert done.rejection.reason is Reason.HTTP_ERROR
+    assert 1 < done.attempts < 5
+
+
+def test_pauses_grow_and_differ(site, target, monkeypatch):
+    pauses = []
+    monkeypatch.setattr("loupe.build.fetch.asyncio.sleep", _note_pause(pauses))
+    site.say("/a.jpg", status=500)
+    fetch(f"{site.url}/a.jpg", target, retries=4)
+    fetch(f"{site.url}/a.jpg", target, retries=4)
+    assert len(set(pauses)) == 8
+    for place, base in enumerate([0.25, 0.5, 1, 2] * 2):
+        assert 0.5 * base <= pauses[place] <= 1.5 * base
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_server_is_asked_again_when_it_says(site, target, monkeypatch, status):
+    pauses = []
+    monkeypatch.setattr("loupe.build.fetch.asyncio.sleep", _note_pause(pauses))
+    site.say("/a.jpg", status=status, Retry_After="7")
+    fetch(f"{site.url}/a.jpg", target, retries=1)
+    when = datetime.now(UTC) + timedelta(seconds=30)
+    site.say("/b.jpg", status=status, Retry_After=email.utils.format_datetime(when, usegmt=True))
+    fetch(f"{site.url}/b.jpg", target, retries=1)
+    assert pauses[0] == 7.0
+    assert 25 < pauses[1] <= 30
+
+
+def test_pause_that_does_not_fit_into_the_time_is_not_begun(site, target):
+    site.say("/a.jpg", status=429, Retry_After="3600")
+    started = time.monotonic()
+    done = fetch_and_count(f"{site.url}/a.jpg", target)
+    assert time.monotonic() - started < 30
+    assert (done.rejection.reason, done.attempts) == (Reason.HTTP_ERROR, 1)
+    assert "status 429 Too Many Requests, Retry-After 3,600 s" in done.rejection.detail
+
+
+@pytest.mark.parametrize("asked", ["soon", "-5", "", "Thu, 01 Jan 1970 00:00:00 GMT", "９"])
+def test_retry_after_that_means_nothing_is_no_pause(site, target, asked):
+    site.fail_first("/a.jpg", BODY, status=429, Retry_After=asked)
+    assert fetch(f"{site.url}/a.jpg", target) is None
+
+
+def test_connection_that_is_reset_is_tried_again(site, target):
+    site.reset("/a.jpg")
+    done = fetch_and_count(f"{site.url}/a.jpg", target, retries=1)
+    assert (done.rejection.reason, done.attempts) == (Reason.UNREACHABLE, 2)
+
+
+def _note_pause(pauses):
+    real = asyncio.sleep
+
+    async def sleep(seconds):
+        pauses.append(seconds)
+        await real(0)
+
+    return sleep
 
 
 def test_endless_body_is_stopped_at_the_limit(site, target):
@@ -79,10 +163,46 @@ def test_body_announced_as_too_large_is_not_received(site, target):
 
 
 def test_compressed_body_counts_by_what_it_unpacks_to(site, target):
-    import gzip
-
     site.say("/a.jpg", gzip.compress(b"\0" * 5_000_000), Content_Encoding="gzip")
     assert fetch(f"{site.url}/a.jpg", target).reason is Reason.TOO_LARGE
+
+
+def test_compressed_picture_is_unpacked(site, target):
+    site.say("/a.jpg", gzip.compress(BODY), Content_Encoding="gzip")
+    assert fetch(f"{site.url}/a.jpg", target) is None
+    assert target.read_bytes() == BODY
+
+
+def test_body_that_is_not_compressed_as_it_says_is_truncated(site, target):
+    site.say("/a.jpg", BODY, Content_Encoding="gzip")
+    assert fetch(f"{site.url}/a.jpg", target, retries=0).reason is Reason.TRUNCATED
+
+
+def test_cost_of_a_download_is_counted(site, target):
+    site.fail_first("/a.jpg", BODY)
+    done = fetch_and_count(f"{site.url}/a.jpg", target)
+    assert (done.attempts, done.received_bytes) == (2, len(BODY))
+
+
+def test_server_is_told_who_asks(site, target):
+    seen = []
+    site.answers["/a.jpg"] = lambda handler: seen.append(handler.headers["User-Agent"])
+    fetch(f"{site.url}/a.jpg", target, retries=0)
+    assert set(seen) == {"loupe-test"}
+
+
+@pytest.mark.parametrize("tag", ["noai", "noindex, NoImageAI", "otherbot: noai"])
+def test_opt_out_is_honoured_where_asked(site, target, tag):
+    site.say("/a.jpg", BODY, X_Robots_Tag=tag)
+    found = fetch(f"{site.url}/a.jpg", target, honour_opt_out=True)
+    assert (found.reason, found.detail) == (Reason.OPTED_OUT, f"X-Robots-Tag: {tag}")
+    assert not target.exists()
+    assert fetch(f"{site.url}/a.jpg", target) is None
+
+
+def test_other_directives_are_no_opt_out(site, target):
+    site.say("/a.jpg", BODY, X_Robots_Tag="noindex, noaixyz")
+    assert fetch(f"{site.url}/a.jpg", target, honour_opt_out=True) is None
 
 
 def test_body_that_breaks_off_is_truncated(site, target):
@@ -135,6 +255,11 @@ def test_redirect_to_a_private_address_is_refused(site, target, monkeypatch):
 def test_server_that_is_not_there_is_unreachable(site, target):
     found = fetch("http://127.0.0.1:1/a.jpg", target, retries=0)
     assert found.reason is Reason.UNREACHABLE
+
+
+def test_name_that_does_not_exist_is_not_asked_for_again(target):
+    done = fetch_and_count("http://no-such-host.invalid/a.jpg", target)
+    assert (done.rejection.reason, done.attempts) == (Reason.UNREACHABLE, 1)
 
 
 def test_url_that_cannot_be_meant_is_refused(target):

@@ -1,17 +1,20 @@
 import subprocess
 import sys
+import threading
 import time
+from itertools import count
 
 import pytest
 
 from loupe.build.fetch import FetchRules
-from loupe.build.gather import Gathering, gather_pictures
+from loupe.build.gather import Gathering, Waiting, gather_pictures
 from loupe.build.ledger import Reason, Rejection
-from loupe.build.locate import LocalFile, Url
+from loupe.build.locate import Embedded, LocalFile, Url
 from loupe.build.pictures import CheckedPicture, PictureRules
 from loupe.errors import BuildError
 
 from .conftest import draw, encode
+from .test_fetch import RULES
 
 
 @pytest.fixture
@@ -19,28 +22,63 @@ def how(tmp_path):
     (tmp_path / "spool").mkdir()
     return Gathering(
         spool=tmp_path / "spool",
-        fetching=FetchRules(timeout_seconds=60, max_bytes=10**6, retries=1, allow_private=True),
-        checking=PictureRules(min_side_px=28, max_pixels=10**6, max_side_px=None, max_bytes=10**6),
-        concurrency=4,
+        fetching=FetchRules(**RULES | {"max_bytes": 10**6, "retries": 1}),
+        checking=PictureRules(
+            min_side_px=28, max_pixels=10**6, max_side_px=None, max_bytes=10**6, min_contrast=0
+        ),
+        concurrency=8,
+        per_host=4,
         workers=1,
     )
 
 
-def test_each_place_is_fetched_and_checked_once(site, how, tmp_path):
+def gather(places, how):
+    found = {}
+
+    def record(key, entry):
+        assert key not in found
+        found[key] = entry
+
+    gather_pictures(enumerate(places, start=1), len(places), how, record)
+    return [found[key] for key in sorted(found)]
+
+
+def files(folder):
+    return sorted(path.name for path in folder.rglob("*") if path.is_file())
+
+
+def test_pictures_are_brought_from_wherever_they_are(site, how, tmp_path):
     site.say("/a.jpg", encode(draw()))
     (tmp_path / "b.jpg").write_bytes(encode(draw(1)))
-    places = [Url(f"{site.url}/a.jpg"), LocalFile(tmp_path / "b.jpg"), Url(f"{site.url}/none.jpg")]
-    steps = []
-    outcomes = gather_pictures([*places, *places], how, lambda: steps.append(1))
-    assert len(outcomes) == len(steps) == len(site.visits) + 1 == 3
-    assert isinstance(outcomes[places[0]], CheckedPicture)
-    assert isinstance(outcomes[places[1]], CheckedPicture)
-    rejection = outcomes[places[2]]
-    assert isinstance(rejection, Rejection)
-    assert rejection.reason is Reason.HTTP_ERROR
+    places = [
+        Url(f"{site.url}/a.jpg"),
+        LocalFile(tmp_path / "b.jpg"),
+        Embedded(encode(draw(2))),
+        Url(f"{site.url}/none.jpg"),
+        Embedded(b"no picture"),
+    ]
+    fetched, local, embedded, missing, bad = gather(places, how)
+    for entry in (fetched, local, embedded):
+        assert isinstance(entry.outcome, CheckedPicture)
+    assert local.outcome.path == tmp_path / "b.jpg"
+    assert files(how.spool) == sorted([fetched.outcome.path.name, embedded.outcome.path.name])
+    assert [entry.attempts for entry in (fetched, local, embedded, missing)] == [1, 0, 0, 1]
+    assert fetched.received_bytes == len(encode(draw()))
+    assert isinstance(missing.outcome, Rejection)
+    assert missing.outcome.reason is Reason.HTTP_ERROR
+    assert isinstance(bad.outcome, Rejection)
 
 
-def test_no_more_pictures_are_on_their_way_than_allowed(site, how):
+def test_only_the_rewritten_picture_stays(how, tmp_path):
+    mine = tmp_path / "mine.png"
+    mine.write_bytes(encode(draw(mode="RGBA"), "PNG"))
+    entries = gather([Embedded(mine.read_bytes()), LocalFile(mine)], how)
+    assert [entry.outcome.path.suffix for entry in entries] == [".rewritten"] * 2
+    assert len(files(how.spool)) == 2
+    assert mine.exists()
+
+
+def test_no_more_pictures_are_on_their_way_than_allowed_from_one_host(site, how):
     at_a_time, most = [], []
 
     def answer(handler):
@@ -51,8 +89,68 @@ def test_no_more_pictures_are_on_their_way_than_allowed(site, how):
         handler.send_error(404)
 
     site.answers = {f"/{number}": answer for number in range(40)}
-    gather_pictures([Url(f"{site.url}/{number}") for number in range(40)], how, lambda: None)
-    assert 1 < max(most) <= how.concurrency
+    gather([Url(f"{site.url}/{number}") for number in range(40)], how)
+    assert 1 < max(most) <= how.per_host
+
+
+def test_slow_host_does_not_hold_up_others(site, how):
+    """All the slow host's rows stand first; they are let go only when the others are done."""
+    left, none_left = count(20, -1), threading.Event()
+    slow = site.url.replace("127.0.0.1", "localhost")
+    body = encode(draw())
+
+    def wait_for_others(handler):
+        assert none_left.wait(50)
+        handler.send_error(404)
+
+    def answer(handler):
+        if next(left) == 1:
+            none_left.set()
+        handler.send_response(200)
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    site.answers = {f"/slow{n}": wait_for_others for n in range(30)}
+    site.answers |= {f"/fast{n}": answer for n in range(20)}
+    places = [Url(f"{slow}/slow{n}") for n in range(30)]
+    places += [Url(f"{site.url}/fast{n}") for n in range(20)]
+    entries = gather(places, how)
+    assert [isinstance(entry.outcome, Rejection) for entry in entries] == [True] * 30 + [False] * 20
+
+
+def drain(waiting):
+    return [job[0] for job in iter(waiting.take, None)]
+
+
+def jobs(*hosts):
+    return [(key, Url(f"http://{host}/{key}")) for key, host in enumerate(hosts, start=1)]
+
+
+def test_hosts_take_turns_and_wait_for_a_free_place():
+    listed = jobs("a", "a", "a", "b", "a", "c")
+    waiting = Waiting(listed, per_host=2)
+    assert drain(waiting) == [1, 2, 4, 6]
+    assert not waiting.is_exhausted
+    waiting.release(listed[0])
+    assert drain(waiting) == [3]
+    waiting.release(listed[3])
+    assert drain(waiting) == []
+    waiting.release(listed[1])
+    assert drain(waiting) == [5]
+    assert waiting.is_exhausted
+
+
+def test_files_wait_for_nobody():
+    places = [(key, Embedded(b"x")) for key in range(10)]
+    assert drain(Waiting(places, per_host=1)) == list(range(10))
+
+
+def test_look_ahead_is_bounded(monkeypatch):
+    monkeypatch.setattr("loupe.build.gather._LOOK_AHEAD", 50)
+    drawn = count()
+    waiting = Waiting(((next(drawn), Url("http://a/x")) for _ in range(10**6)), per_host=2)
+    assert len(drain(waiting)) == 2
+    assert next(drawn) <= 53
 
 
 def test_worker_that_dies_is_told_in_words(how, tmp_path, monkeypatch):
@@ -64,7 +162,7 @@ def test_worker_that_dies_is_told_in_words(how, tmp_path, monkeypatch):
     monkeypatch.setattr("loupe.build.gather.check_picture", die)
     (tmp_path / "a.jpg").write_bytes(encode(draw()))
     with pytest.raises(BuildError, match=r"process that checks pictures .* set workers to 1"):
-        gather_pictures([LocalFile(tmp_path / "a.jpg")], how, lambda: None)
+        gather([LocalFile(tmp_path / "a.jpg")], how)
 
 
 def test_workers_end_when_their_parent_is_killed():

@@ -46,3 +46,16 @@ def test_cell_that_leads_nowhere_allowed_is_rejected(cell, reason):
     found = locate_picture(cell, Path("/data"))
     assert isinstance(found, Rejection)
     assert found.reason is reason
+
+
+def test_link_without_a_scheme_is_read_as_https(tmp_path):
+    assert locate_picture("//shop.example/is/image/12", tmp_path) == Url(
+        "https://shop.example/is/image/12"
+    )
+
+
+@pytest.mark.parametrize("cell", ["http", "none", "n.d.", "images/1.jpg"])
+def test_without_a_root_what_is_no_link_is_no_picture(cell):
+    found = locate_picture(cell, None)
+    assert found.reason is Reason.NO_PICTURE
+    assert "is no link to a picture" in found.detail

@@ -1,6 +1,6 @@
 import pytest
 
-from loupe.build.output import unfinished_folder
+from loupe.build.output import open_workplace
 from loupe.errors import BuildError
 
 RECORD = '{"fingerprint": "abc"}'
@@ -11,39 +11,80 @@ def names(folder):
 
 
 def write(output, text="new", *, overwrite=False):
-    with unfinished_folder(output, overwrite=overwrite) as folder:
-        (folder / "README.md").write_text(text)
-        (folder / "dataset.json").write_text(RECORD)
+    with open_workplace(output, overwrite=overwrite) as place:
+        place.dataset.mkdir()
+        (place.dataset / "README.md").write_text(text)
+        (place.dataset / "dataset.json").write_text(RECORD)
+
+
+def break_off(output, error=RuntimeError, *, noted=True):
+    """A build that has noted a picture and written half of the dataset."""
+    with open_workplace(output, overwrite=False) as place:
+        (place.spool / "picture").write_text("x")
+        (place.scratch / "table").write_text("x")
+        place.dataset.mkdir()
+        if noted:
+            place.journal.write_text("noted")
+        raise error
 
 
 def test_folder_appears_when_it_is_finished(tmp_path):
     output = tmp_path / "deep" / "data"
-    with unfinished_folder(output, overwrite=False) as folder:
-        (folder / "dataset.json").write_text(RECORD)
-        assert not output.exists()
-    assert names(output) == ["dataset.json"]
+    write(output)
+    assert names(output) == ["README.md", "dataset.json"]
     assert names(output.parent) == ["data"]
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
-def test_nothing_is_left_of_a_build_that_breaks_off(tmp_path, error):
-    def break_off():
-        with unfinished_folder(tmp_path / "data", overwrite=False) as folder:
-            (folder / "x").write_text("half")
-            raise error
-
+def test_nothing_is_left_of_a_build_that_breaks_off_before_it_noted_anything(tmp_path, error):
     with pytest.raises(error):
-        break_off()
+        break_off(tmp_path / "data", error, noted=False)
     assert names(tmp_path) == []
 
 
-def test_what_a_killed_build_left_is_replaced(tmp_path):
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_what_was_noted_is_there_again_and_nothing_else(tmp_path, error):
+    with pytest.raises(error):
+        break_off(tmp_path / "data", error)
+    assert not (tmp_path / "data").exists()
+    with open_workplace(tmp_path / "data", overwrite=False) as place:
+        assert place.journal.read_text() == "noted"
+        assert names(place.spool) == ["picture"]
+        assert names(place.scratch) == []
+        assert not place.dataset.exists()
+        place.dataset.mkdir()
+    assert names(tmp_path) == ["data"]
+
+
+def test_build_killed_before_its_last_step_goes_on(tmp_path):
+    with pytest.raises(RuntimeError):
+        break_off(tmp_path / "data")
+    (tmp_path / ".data.loupe-build" / "done").touch()
+    with open_workplace(tmp_path / "data", overwrite=False) as place:
+        assert place.journal.exists()
+        place.dataset.mkdir()
+
+
+def test_build_killed_after_its_last_step_leaves_nothing_to_go_on_from(tmp_path):
+    with pytest.raises(RuntimeError):
+        break_off(tmp_path / "data")
     left = tmp_path / ".data.loupe-build"
-    left.mkdir()
-    (left / "unfinished").touch()
-    (left / "half").touch()
-    write(tmp_path / "data")
-    assert names(tmp_path / "data") == ["README.md", "dataset.json"]
+    (left / "done").touch()
+    (left / "dataset").rmdir()
+    with open_workplace(tmp_path / "data", overwrite=False) as place:
+        assert not place.journal.exists()
+        assert names(place.spool) == []
+        place.dataset.mkdir()
+
+
+def test_two_builds_to_one_output_do_not_meet(tmp_path):
+    with open_workplace(tmp_path / "data", overwrite=False) as place:
+        place.journal.write_text("noted")
+        place.dataset.mkdir()
+        (place.scratch / "table").touch()
+        with pytest.raises(BuildError, match="Another build works in"):
+            write(tmp_path / "data")
+        assert names(place.scratch) == ["table"]
     assert names(tmp_path) == ["data"]
 
 

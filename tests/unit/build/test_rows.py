@@ -1,7 +1,9 @@
+from decimal import Decimal
+
 import pytest
 
 from loupe.build.ledger import Reason, Rejection
-from loupe.build.rows import name_rows, read_values, resolve_columns
+from loupe.build.rows import RowNames, read_values, resolve_columns
 from loupe.errors import BuildError
 from loupe.task import Task
 
@@ -76,7 +78,7 @@ def test_missing_value_rejects_the_row(field, cell):
 
 
 @pytest.mark.parametrize(
-    "cell", ["1,290", "1.290,00 €", "$1290", "1_290", "1e3", "١٢", "free", "-5", "inf", True]
+    "cell", ["1,290", "12 34", "$1290%", "1_290", "1e3", "١٢", "free", "-5", "inf", True]
 )
 def test_price_that_is_no_plain_decimal_rejects_the_row(cell):
     found = read(full_price=cell)
@@ -84,18 +86,46 @@ def test_price_that_is_no_plain_decimal_rejects_the_row(cell):
     assert found.reason is Reason.MALFORMED_VALUE
 
 
+@pytest.mark.parametrize("cell", [1e300, 10**40, Decimal("1E+50")])
+def test_price_of_more_digits_than_an_amount_has_rejects_the_row(cell):
+    found = read(full_price=cell)
+    assert found.reason is Reason.MALFORMED_VALUE
+    assert "has more digits than an amount can have" in found.detail
+
+
+@pytest.mark.parametrize(
+    ("cell", "amount"),
+    [("$1290", 1290.0), ("1.290,50 USD", 1290.5), ("US$ 12", 12.0), (Decimal("7.5"), 7.5)],
+)
+def test_price_as_people_write_it_is_read(cell, amount):
+    assert read(full_price=cell)["full_price"] == amount
+
+
+@pytest.mark.parametrize("cell", ["1.290,00 €", "EUR 5", "5 kr.", "CA$ 7.50"])
+def test_price_in_another_currency_than_the_tasks_rejects_the_row(cell):
+    found = read(full_price=cell)
+    assert found.reason is Reason.OTHER_CURRENCY
+    assert "not in USD as the task's prices are" in found.detail
+
+
+@pytest.mark.parametrize("cell", ["5 pcs", "Nr. 5", "5 / kg", "ab 5 $"])
+def test_price_beside_a_word_that_is_no_currency_rejects_the_row(cell):
+    found = read(full_price=cell)
+    assert found.reason is Reason.MALFORMED_VALUE
+    assert "is neither number nor currency" in found.detail
+
+
 def test_integer_beyond_64_bits_rejects_the_row():
     task = Task.from_dict({
         "question": "?", "answer": "{n}", "fields": {"n": {"type": "integer"}}
     })  # fmt: skip
     columns = resolve(["n", "image"], task=task)
-    found = read_values({"n": str(2**64), "image": "x"}, task, columns)
+    found = read_values({"n": 2**64, "image": "x"}, task, columns)
     assert isinstance(found, Rejection)
     assert "does not fit 64 bits" in found.detail
 
 
 def test_rows_are_named_by_their_id_once_each():
-    assert name_rows([7, 7, None, "N.A.", "7#2", 7], 6) == [
+    assert list(map(RowNames().name, [7, 7, None, "N.A.", "7#2", 7])) == [
         "7", "7#2", "row-3", "row-4", "7#2#2", "7#3",
     ]  # fmt: skip
-    assert name_rows(None, 2) == ["row-1", "row-2"]

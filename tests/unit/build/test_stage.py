@@ -1,9 +1,8 @@
 """The whole stage through its one function, from table to folder."""
 
-import errno
 import io
 import json
-import os
+import random
 
 import pandas
 import pyarrow as pa
@@ -60,17 +59,17 @@ def test_every_row_is_kept_or_has_a_reason(tmp_path):
     found = rejected(tmp_path / "data")
     assert {number: row["reason"] for number, row in found.items()} == {
         4: "missing_value",
-        5: "malformed_value",
+        5: "other_currency",
         6: "missing_value",
         7: "missing_picture",
         8: "outside_folder",
         9: "no_picture",
         10: "refused_address",
-        11: "not_a_picture",
+        11: "html_page",
         12: "truncated",
         21: "malformed_row",
     }
-    assert found[5]["detail"] == "full_price: '1.290,00 €' is not a plain number such as 1290.0"
+    assert found[5]["detail"] == "full_price: 1290.00 is in €, not in USD as the task's prices are"
     assert (found[5]["row_id"], found[5]["title"]) == ("1040", "Bag 4")
 
 
@@ -119,22 +118,86 @@ def test_rows_of_a_group_stay_on_one_side(tmp_path):
     assert len({row["split"] for row in rows if row["row_id"] in {"1000", "1440", "1890"}}) == 1
 
 
-def test_audit_tells_what_a_random_split_would_have_leaked(tmp_path):
-    source = write_catalogue(tmp_path, 60, title=[f"Bag {row // 2}" for row in range(60)])
-    audit = build(source, tmp_path / "data").split["audit"]
-    assert audit["groups"] == 30
-    assert audit["rows_sharing"] == {"title": 60, "id": 0, "picture": 0}
+def test_audit_tells_what_a_random_split_would_have_leaked_and_flattered(tmp_path):
+    prices = [100 * 1.2 ** (row // 2) for row in range(120)]
+    titles = [f"Bag {row // 2}" for row in range(120)]
+    source = write_catalogue(tmp_path, 120, title=titles, full_price=prices)
+    for row in range(0, 120, 2):
+        twin = (tmp_path / "pictures" / f"{row}.jpg").read_bytes()
+        (tmp_path / "pictures" / f"{row + 1}.jpg").write_bytes(twin)
+    result = build(source, tmp_path / "data")
+    audit = result.split["audit"]
+    assert audit["groups"] == 60
+    assert audit["rows_sharing"] == {"title": 120, "id": 0, "picture": 120, "likeness": 0}
     assert audit["test_rows_leaked"] == 0
-    assert audit["test_rows_leaked_if_random"] > 5
+    assert audit["test_rows_leaked_if_random"] > 10
+    error = audit["neighbour_price_error"]
+    assert error["random_split"] < error["this_split"] / 2
+    assert f"{error['this_split']:.0%} off" in result.summary()
 
 
-def test_order_of_rows_changes_no_row_and_no_side(tmp_path):
-    one = write_catalogue(tmp_path / "one", 40)
-    lines = one.read_text().splitlines(keepends=True)
-    write_catalogue(tmp_path / "two", 40).write_text("".join([lines[0], *reversed(lines[1:])]))
-    build(one, tmp_path / "a")
-    build(tmp_path / "two" / "products.csv", tmp_path / "b")
-    assert all_rows(tmp_path / "a") == all_rows(tmp_path / "b")
+def test_near_identical_pictures_stay_on_one_side_unless_switched_off(tmp_path):
+    source = write_catalogue(tmp_path, 60)
+    for row in range(0, 60, 2):
+        blocks = Image.frombytes("RGB", (8, 8), random.Random(row).randbytes(192))
+        picture = blocks.resize((160, 160), Image.Resampling.BICUBIC)
+        again = encode(picture.resize((100, 100)), "JPEG", quality=60)
+        (tmp_path / "pictures" / f"{row}.jpg").write_bytes(encode(picture))
+        (tmp_path / "pictures" / f"{row + 1}.jpg").write_bytes(again)
+    found = build(source, tmp_path / "data").split["audit"]
+    assert found["rows_sharing"]["likeness"] == 60
+    assert found["rows_sharing"]["picture"] == 0
+    off = build(source, tmp_path / "off", likeness_bits=None).split["audit"]
+    assert "likeness" not in off["rows_sharing"]
+    assert off["groups"] == 60
+
+
+@pytest.mark.parametrize("bits", [-1, 17])
+def test_likeness_out_of_range_is_refused_in_words(tmp_path, bits):
+    with pytest.raises(OptionError, match=f"likeness_bits is {bits}; expected 0 to 16 of 64"):
+        build(write_catalogue(tmp_path), tmp_path / "data", likeness_bits=bits)
+
+
+def test_item_of_several_countries_stays_on_one_side(tmp_path):
+    """Titles differ by language; the code, or else the picture, is the same."""
+    codes = [1000 + row % 30 if row % 30 < 15 else 1000 + row for row in range(60)]
+    source = write_catalogue(
+        tmp_path,
+        60,
+        country_code=["USA" if row < 30 else "ITA" for row in range(60)],
+        product_code=codes,
+        image=[f"pictures/{row % 30 if row % 30 >= 15 else row}.jpg" for row in range(60)],
+    )
+    result = build(source, tmp_path / "data")
+    assert result.split["audit"]["groups"] == 30
+    sides = {row["title"]: row["split"] for row in all_rows(tmp_path / "data").values()}
+    assert all(sides[f"Bag {row}"] == sides[f"Bag {row + 30}"] for row in range(30))
+
+
+def sides_by_title(folder):
+    return {row["title"]: row["split"] for row in all_rows(folder).values()}
+
+
+def test_rows_keep_their_side_when_rows_are_added(tmp_path):
+    for folder, rows in ("a", 200), ("b", 250):
+        source = write_catalogue(tmp_path / f"from {folder}", rows)
+        build(source, tmp_path / folder, likeness_bits=None)  # these pictures are much alike
+    before, after = sides_by_title(tmp_path / "a"), sides_by_title(tmp_path / "b")
+    assert len(after) == 250
+    assert {title: after[title] for title in before} == before
+
+
+def test_rows_keep_the_side_of_an_earlier_dataset_in_any_order(tmp_path):
+    build(write_catalogue(tmp_path / "few", 60), tmp_path / "a")
+    lines = write_catalogue(tmp_path / "more", 80).read_text().splitlines(keepends=True)
+    shuffled = "".join([lines[0], *reversed(lines[11:])])  # ten rows have gone
+    (tmp_path / "more" / "products.csv").write_text(shuffled)
+    source = tmp_path / "more" / "products.csv"
+    build(source, tmp_path / "b", seed=5, keep_sides=str(tmp_path / "a"))
+    before, after = sides_by_title(tmp_path / "a"), sides_by_title(tmp_path / "b")
+    assert len(after) == 70
+    kept = set(before) & set(after)
+    assert {title: after[title] for title in kept} == {title: before[title] for title in kept}
 
 
 def test_same_input_gives_the_same_fingerprint(tmp_path):
@@ -162,7 +225,8 @@ def test_record_and_options_stand_beside_the_data(tmp_path):
     assert record["fingerprint"] == result.fingerprint
     assert record["task"]["fields"]["category3_code"]["choices"] == ["BELTS", "TOTES"]
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == [
-        "README.md", "data", "dataset.json", "options.yaml", "rejected.parquet", "task.yaml",
+        "README.md", "data", "dataset.json", "ledger.parquet", "options.yaml", "profile.html",
+        "rejected.parquet", "task.yaml",
     ]  # fmt: skip
     assert result.summary().splitlines()[-1].startswith("Wrote ")
     assert f"Next: `loupe train --dataset {tmp_path / 'data'}" in result.summary()
@@ -249,7 +313,7 @@ def test_urls_are_fetched_once_each_and_their_failures_told_apart(tmp_path, site
     assert reasons == {
         3: "http_error",
         5: "too_large",
-        6: "not_a_picture",
+        6: "html_page",
         7: "refused_address",
     }
     assert counts["read"] == 16
@@ -300,23 +364,11 @@ def test_picture_root_lets_a_table_stand_elsewhere(tmp_path):
     ],
     ids=["all rejected", "one group"],
 )
-def test_table_that_gives_no_dataset_is_refused_and_leaves_nothing(tmp_path, changes, words):
+def test_table_that_gives_no_dataset_is_refused(tmp_path, changes, words):
     source = write_catalogue(tmp_path, 12, **changes)
     with pytest.raises(BuildError, match=words):
         build(source, tmp_path / "data")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["pictures", "products.csv"]
-
-
-@pytest.mark.parametrize("step", ["_examine_rows", "write_dataset"])
-def test_full_disk_is_told_in_one_line_and_leaves_nothing(tmp_path, monkeypatch, step):
-    def fill_up(*_, **__):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(f"loupe.build.pipeline.{step}", fill_up)
-    with pytest.raises(BuildError, match=r"disk is full while .* nothing half-written") as caught:
-        build(write_catalogue(tmp_path, 12), tmp_path / "data")
-    assert "\n" not in str(caught.value)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["pictures", "products.csv"]
+    assert not (tmp_path / "data").exists()
 
 
 def test_full_disk_in_a_download_is_no_fault_of_the_row(tmp_path, site, monkeypatch):
@@ -331,16 +383,6 @@ def test_full_disk_in_a_download_is_no_fault_of_the_row(tmp_path, site, monkeypa
     monkeypatch.setattr(type(tmp_path), "open", open_full)
     with pytest.raises(BuildError, match="disk is full"):
         build(source, tmp_path / "data", image_column="imageurl", allow_private=True)
-
-
-def test_ctrl_c_passes_through_and_leaves_nothing(tmp_path, monkeypatch):
-    def interrupt(*_, **__):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("loupe.build.pipeline.gather_pictures", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        build(write_catalogue(tmp_path, 12), tmp_path / "data")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["pictures", "products.csv"]
 
 
 def test_picture_that_changes_during_the_build_stops_it(tmp_path, monkeypatch):

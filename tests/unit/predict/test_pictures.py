@@ -6,7 +6,9 @@ from loupe.build.pictures import PictureRules, check_picture
 from loupe.errors import PredictError
 from loupe.predict.pictures import find_pictures, open_picture
 
-RULES = PictureRules(min_side_px=1, max_pixels=10**6, max_side_px=None, max_bytes=10**6)
+RULES = PictureRules(
+    min_side_px=1, min_contrast=8, max_pixels=10**6, max_side_px=None, max_bytes=10**6
+)
 
 
 def half_and_half(mode):

@@ -47,6 +47,7 @@ def render_report(evaluation: Evaluation) -> str:
     fields = list(evaluation.measures.task.fields)
     examples, furthest_off = render_examples(evaluation)
     return template.substitute(
+        style=resources.files("loupe").joinpath("page.css").read_text("utf-8"),
         title=escape(f"{evaluation.options.model} on {evaluation.options.dataset}"),
         verdict=escape(evaluation.verdict),
         facts=_facts(evaluation),

@@ -1,0 +1,155 @@
+"""Look at each row before any picture is touched, and keep a few bytes of it."""
+
+import hashlib
+from array import array
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from loupe.build.groups import normalise_title
+from loupe.build.ledger import Reason, Rejection
+from loupe.build.locate import Embedded, Place, Url, locate_picture
+from loupe.build.rows import NUMBER_TYPES, Columns, read_values
+from loupe.build.table import Table
+from loupe.task import Task, is_missing
+
+__all__ = ["Examined", "Examiner", "GoodRow", "examine_rows", "hash_text", "key_of"]
+
+_NOTHING = 0  # in place of a hash
+
+
+@dataclass(frozen=True)
+class GoodRow:
+    """A row that can be used if its picture can: its typed values, and where the picture is."""
+
+    values: dict[str, Any]
+    place: Place
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What is kept of a table's rows in memory, whatever their number; arrays of shape (rows,).
+
+    `places` points into `place_keys`, sorted and each once; -1 where the row was rejected. `keys`
+    has by rule the hash of what ties a row to others, 0 for nothing; `numbers` and `choices` have
+    the values of the task's fields of such types, choices as hashes.
+    """
+
+    places: npt.NDArray[np.int64]
+    place_keys: npt.NDArray[np.uint64]
+    keys: dict[str, npt.NDArray[np.uint64]]
+    numbers: dict[str, npt.NDArray[np.float64]]
+    choices: dict[str, npt.NDArray[np.uint64]]
+
+
+@dataclass(frozen=True)
+class Examiner:
+    """Tell of each row whether it can be used; asked again, it gives the same answer."""
+
+    table: Table
+    task: Task
+    columns: Columns
+    root: Path
+    stores: tuple[str, ...] = ()
+
+    def rows(self) -> Iterator[tuple[dict[str, Any], GoodRow | Rejection]]:
+        """Give each row of the table in order, with what is found of it."""
+        for number, row in enumerate(self.table.rows()):
+            yield row, self._examine(number, row)
+
+    def _examine(self, number: int, row: Mapping[str, Any]) -> GoodRow | Rejection:
+        if number in self.table.problems:
+            return Rejection(Reason.MALFORMED_ROW, self.table.problems[number])
+        values = read_values(row, self.task, self.columns)
+        if isinstance(values, Rejection):
+            return values
+        root = None if self.columns.only_links else self.root
+        place = locate_picture(row[self.columns.picture], root, self.stores)
+        return place if isinstance(place, Rejection) else GoodRow(values, place)
+
+
+def examine_rows(examiner: Examiner) -> Examined:
+    """Go through the table once."""
+    measures = _choose_measures(examiner.columns, examiner.task)
+    found_by: dict[str, dict[str, array[Any]]] = {
+        kind: {name: array("d" if kind == "numbers" else "Q") for name in by_name}
+        for kind, by_name in measures.items()
+    }
+    for row, found in examiner.rows():
+        for kind, by_name in measures.items():
+            for name, measure in by_name.items():
+                value = measure(row, found) if isinstance(found, GoodRow) else _NOTHING
+                found_by[kind][name].append(value)
+    place_keys, places = np.unique(
+        np.asarray(found_by["places"][""], np.uint64), return_inverse=True
+    )
+    if place_keys.size and place_keys[0] == _NOTHING:
+        place_keys, places = place_keys[1:], places - 1
+    return Examined(
+        places=places,
+        place_keys=place_keys,
+        keys={name: np.asarray(each, np.uint64) for name, each in found_by["keys"].items()},
+        numbers={name: np.asarray(each, np.float64) for name, each in found_by["numbers"].items()},
+        choices={name: np.asarray(each, np.uint64) for name, each in found_by["choices"].items()},
+    )
+
+
+def key_of(place: Place) -> int:
+    """Give 64 bits that name a picture's place; another one once a local file has changed."""
+    if isinstance(place, Embedded):
+        return hash_text(f"bytes {hashlib.sha256(place.content).hexdigest()}")
+    if isinstance(place, Url):
+        return hash_text(f"url {place.url}")
+    try:
+        status = place.path.stat()
+    except OSError:
+        return hash_text(f"file {place.path}")
+    return hash_text(f"file {place.path} {status.st_size} {status.st_mtime_ns}")
+
+
+def hash_text(text: str) -> int:
+    """Give 64 bits, never 0: a million texts collide with a chance of 3 in 100 million."""
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:8], "big") or 1
+
+
+_Measure = Callable[[Mapping[str, Any], GoodRow], float]
+
+
+def _choose_measures(columns: Columns, task: Task) -> dict[str, dict[str, _Measure]]:
+    """Give what is kept of a good row, by kind and name."""
+    titles = [] if columns.title is None else [columns.title]
+    ids = [] if columns.id is None else [columns.id]
+    tied_by = {"title": titles, "id": ids, "group_by": list(columns.group_by)}
+    types = {name: field.type for name, field in task.fields.items()}
+    return {
+        "places": {"": lambda row, good: key_of(good.place)},
+        "keys": {
+            rule: partial(_key_of_cells, rule, names) for rule, names in tied_by.items() if names
+        },
+        "numbers": {
+            name: partial(_number_of, name) for name in types if types[name] in NUMBER_TYPES
+        },
+        "choices": {name: partial(_choice_of, name) for name in types if types[name] == "choice"},
+    }
+
+
+def _number_of(name: str, _: Mapping[str, Any], good: GoodRow) -> float:
+    return float(good.values[name])
+
+
+def _choice_of(name: str, _: Mapping[str, Any], good: GoodRow) -> int:
+    return hash_text(str(good.values[name]))
+
+
+def _key_of_cells(rule: str, columns: list[str], row: Mapping[str, Any], _: GoodRow) -> int:
+    cells = [row[column] for column in columns]
+    if all(map(is_missing, cells)):
+        return _NOTHING
+    texts = [normalise_title(str(cell)) if rule == "title" else str(cell) for cell in cells]
+    return hash_text(f"{rule} {texts[0] if len(texts) == 1 else texts}")

@@ -1,0 +1,106 @@
+"""Find pictures that look nearly alike: a perceptual hash, and rows whose hashes are close.
+
+The first 64 bits are pHash, the signs of the lowest frequencies of the grey picture. Source: C.
+Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions", 2010, section 3.2.1
+(https://www.phash.org/docs/pubs/thesis_zauner.pdf), with the 32-px picture and the median of the
+library ImageHash, which would bring SciPy and PyWavelets along. Alone it takes products of one
+shape on a plain background for one picture; so the colours of 6×6 px follow and must agree too.
+"""
+
+from collections.abc import Iterator
+from functools import cache
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from loupe.build.groups import Hashes, Rows, join_rows
+
+__all__ = ["HASH_BYTES", "Packed", "find_alike", "perceptual_hash", "small_pixels"]
+
+Packed = npt.NDArray[np.uint8]
+_FIRST_PX = 96  # a multiple of both sides below; from there, resizing costs nothing
+_SIDE_PX = 32
+_FREQUENCIES = 8  # per axis
+_FREQUENCY_BYTES = _FREQUENCIES**2 // 8
+_COLOURS_PX = 6
+HASH_BYTES = _FREQUENCY_BYTES + 3 * _COLOURS_PX**2
+_MAX_COLOUR_DIFFERENCE = 5.0  # of 255; benchmarks/build_groups.py measures what it does
+_MAX_OF_CONTRAST = 0.1  # small things on white differ in little, and in much of that
+_MAX_NEIGHBOURS = 256
+_BLOCK_ROWS = 10_000
+
+
+def perceptual_hash(image: Image.Image) -> int:
+    """Give 64 bits of frequencies and 864 of colours, alike for near-identical pictures.
+
+    Any mode and size; as bytes it takes HASH_BYTES, the first bit first.
+    """
+    rgb = image.convert("RGB").resize((_FIRST_PX, _FIRST_PX), Image.Resampling.BOX)
+    grey = rgb.convert("L").resize((_SIDE_PX, _SIDE_PX), Image.Resampling.LANCZOS)
+    cosines = _cosines()
+    lowest = cosines @ np.asarray(grey, np.float64) @ cosines.T
+    frequencies = np.packbits((lowest > np.median(lowest)).ravel()).tobytes()
+    colours = rgb.resize((_COLOURS_PX, _COLOURS_PX), Image.Resampling.BOX)
+    return int.from_bytes(frequencies + colours.tobytes(), "big")
+
+
+def small_pixels(hashes: Packed) -> Packed:
+    """Give the pictures that packed hashes hold: (rows, 6 * 6 * 3), 0 to 255."""
+    return hashes[:, _FREQUENCY_BYTES:]
+
+
+def find_alike(hashes: Packed, max_bits: int) -> Hashes:
+    """Give rows that look alike, directly or by steps, one key above 0, all others 0: (rows,).
+
+    `hashes` has the bytes of each row's hash: (rows, HASH_BYTES), better without identical
+    pictures, which are found otherwise and cost comparisons here. Two pictures are alike where at
+    most `max_bits` of the 64 bits of frequencies differ, and the 6×6-px colours by at most 5 of
+    255 and 10 % of their contrast (root mean squares). Hashes that differ in so few bits agree in
+    one of `max_bits + 1` bands of bits, and such colours have nearly one mean: so each picture is
+    compared, in each band, with the 256 next of the same band in order of the mean.
+    """
+    ones, others = map(np.concatenate, zip(*_close_pairs(hashes, max_bits), strict=True))
+    roots = join_rows(len(hashes), ones, others)
+    members = np.bincount(roots, minlength=len(roots))
+    return np.where(members[roots] > 1, roots + 1, 0).astype(np.uint64)
+
+
+def _close_pairs(hashes: Packed, max_bits: int) -> Iterator[tuple[Rows, Rows]]:
+    frequencies = np.ascontiguousarray(hashes[:, :_FREQUENCY_BYTES]).view(">u8").ravel()
+    frequencies = frequencies.astype(np.uint64)
+    colours = small_pixels(hashes)
+    means = colours.mean(axis=1)
+    limits = np.minimum(_MAX_OF_CONTRAST * _contrast(colours), _MAX_COLOUR_DIFFERENCE)
+    edges = np.linspace(0, 64, max_bits + 2).astype(int).tolist()
+    for low, high in pairwise(edges):
+        band = (frequencies >> np.uint64(low)) & np.uint64(2 ** (high - low) - 1)
+        order = np.lexsort((means, band))
+        band, mean = band[order], means[order]
+        left = np.arange(len(order))
+        for step in range(1, _MAX_NEIGHBOURS + 1):
+            left = left[left + step < len(order)]
+            near = mean[left + step] - mean[left] <= _MAX_COLOUR_DIFFERENCE
+            left = left[near & (band[left + step] == band[left])]
+            ones, others = order[left], order[left + step]
+            close = np.bitwise_count(frequencies[ones] ^ frequencies[others]) <= max_bits
+            ones, others = ones[close], others[close]
+            gaps = colours[ones].astype(np.float32) - colours[others]
+            alike = (gaps**2).mean(axis=1) <= np.minimum(limits[ones], limits[others]) ** 2
+            yield ones[alike], others[alike]
+
+
+def _contrast(colours: Packed) -> npt.NDArray[np.float64]:
+    """Give the standard deviation of each picture's pixels around its mean colour: (rows,)."""
+    pixels = colours.reshape(-1, _COLOURS_PX**2, 3)
+    blocks = np.array_split(pixels, len(pixels) // _BLOCK_ROWS + 1)  # each becomes float64
+    return np.concatenate([np.sqrt(block.var(axis=1).mean(axis=1)) for block in blocks])
+
+
+@cache
+def _cosines() -> npt.NDArray[np.float64]:
+    """Give the first rows of the cosine transform (DCT-II): (frequencies, side)."""
+    steps = (2 * np.arange(_SIDE_PX) + 1) * np.pi / (2 * _SIDE_PX)
+    cosines: npt.NDArray[np.float64] = np.cos(np.outer(np.arange(_FREQUENCIES), steps))
+    return cosines

@@ -1,0 +1,137 @@
+"""Read from a dataset's files what its profile shows."""
+
+import io
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from PIL import Image
+
+from loupe.build.dataset import split_file
+from loupe.build.split import SPLITS
+from loupe.task import Task
+
+__all__ = ["Example", "Material", "Tile", "read_material"]
+
+_NUMBER_TYPES = frozenset({"price", "number", "integer"})
+_EXAMPLES = 3  # of each reason
+_TILES = {"train": 24, "validation": 8, "test": 16}
+_TILE_PX = 160
+_TILE_QUALITY = 80
+
+Values = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Example:
+    """A rejected row; its number counts from 1."""
+
+    row_number: int
+    row_id: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A row of the contact sheet, with its picture as a small JPEG."""
+
+    split: str
+    values: dict[str, Any]
+    picture: bytes
+
+
+@dataclass(frozen=True)
+class Material:
+    """What the page shows, by split where it is one value a row.
+
+    `sides_px` has the longest side of each picture; `group_sizes` how many rows each group has.
+    """
+
+    numbers: dict[str, dict[str, Values]]
+    choices: dict[str, dict[str, Counter[str]]]
+    sides_px: dict[str, Values]
+    picture_sizes: Counter[tuple[int, int]]
+    group_sizes: Values
+    examples: dict[str, list[Example]]
+    tiles: list[Tile]
+
+
+def read_material(folder: Path, task: Task) -> Material:
+    """Read the columns that are needed, and the pictures of the contact sheet."""
+    numbers = [name for name, field in task.fields.items() if field.type in _NUMBER_TYPES]
+    choices = [name for name, field in task.fields.items() if field.type == "choice"]
+    names = ["group_id", "image_width", "image_height", *numbers, *choices]
+    tables = {split: pq.read_table(folder / split_file(split), columns=names) for split in SPLITS}
+    groups = pa.concat_tables(tables.values()).column("group_id")
+    return Material(
+        numbers={name: _by_split(tables, name) for name in numbers},
+        choices={
+            name: {split: _count(table, name) for split, table in tables.items()}
+            for name in choices
+        },
+        sides_px={
+            split: pc.max_element_wise(table["image_width"], table["image_height"]).to_numpy()
+            for split, table in tables.items()
+        },
+        picture_sizes=sum(map(_count_sizes, tables.values()), Counter()),
+        group_sizes=groups.value_counts().field("counts").to_numpy(),
+        examples=_read_examples(folder / "rejected.parquet"),
+        tiles=[tile for split in SPLITS for tile in _read_tiles(folder, split, task)],
+    )
+
+
+def _by_split(tables: Mapping[str, pa.Table], name: str) -> dict[str, Values]:
+    return {split: table[name].to_numpy() for split, table in tables.items()}
+
+
+def _count(table: pa.Table, name: str) -> Counter[str]:
+    return Counter({row["values"]: row["counts"] for row in table[name].value_counts().to_pylist()})
+
+
+def _count_sizes(table: pa.Table) -> Counter[tuple[int, int]]:
+    sizes = table.group_by(["image_width", "image_height"]).aggregate([([], "count_all")])
+    return Counter(
+        {(row["image_width"], row["image_height"]): row["count_all"] for row in sizes.to_pylist()}
+    )
+
+
+def _read_examples(path: Path) -> dict[str, list[Example]]:
+    found: dict[str, list[Example]] = {}
+    names = ["row_number", "row_id", "reason", "detail"]
+    for batch in pq.ParquetFile(path).iter_batches(columns=names):
+        for number, row_id, reason, detail in zip(*batch.to_pydict().values(), strict=True):
+            examples = found.setdefault(reason, [])
+            if len(examples) < _EXAMPLES:
+                examples.append(Example(number, row_id, detail))
+    return found
+
+
+def _read_tiles(folder: Path, split: str, task: Task) -> Iterator[Tile]:
+    """Give rows evenly spaced over the split; one row group is in memory at a time."""
+    with pq.ParquetFile(folder / split_file(split)) as file:
+        ends = np.cumsum([file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)])
+        count = file.metadata.num_rows
+        wanted = np.unique(np.linspace(0, count, _TILES[split], endpoint=False).astype(np.int64))
+        wanted = wanted[wanted < count]
+        groups = np.searchsorted(ends, wanted, side="right")
+        for group in np.unique(groups):
+            rows = file.read_row_group(int(group), columns=["image", *task.fields])
+            start = ends[group] - rows.num_rows
+            for row in rows.take(wanted[groups == group] - start).to_pylist():
+                picture = _shrink(row.pop("image")["bytes"])
+                yield Tile(split, row, picture)
+
+
+def _shrink(content: bytes) -> bytes:
+    image = Image.open(io.BytesIO(content)).convert("RGB")
+    image.thumbnail((_TILE_PX, _TILE_PX))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=_TILE_QUALITY)
+    return buffer.getvalue()
