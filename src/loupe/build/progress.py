@@ -13,6 +13,8 @@ from loupe.build.ledger import Rejection
 
 __all__ = ["Progress"]
 
+WORTH_TELLING_SECONDS = 5
+
 logger = logging.getLogger(__name__)
 
 
@@ -35,9 +37,10 @@ class Progress:
         trace: TracebackType | None,
     ) -> None:
         self._bar.close()
-        if self._counted and error is None:
-            rate = self._counted / (time.monotonic() - self._started)
-            logger.info("%s pictures fetched at %.0f pictures/s", f"{self._counted:,}", rate)
+        seconds = time.monotonic() - self._started
+        if seconds >= WORTH_TELLING_SECONDS and error is None:
+            rate = self._counted / seconds
+            logger.info("Gathered %s pictures, %.0f a second", f"{self._counted:,}", rate)
 
     def count(self, entry: Entry) -> None:
         """Count one picture."""
