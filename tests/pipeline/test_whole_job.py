@@ -168,5 +168,5 @@ def test_bad_table_is_one_line(table, message, tmp_path):
     assert done.returncode == 1
     *told, error = done.stderr.strip().splitlines()
     assert re.search(message, error)
-    assert all(line.startswith("Read ") for line in told)
+    assert all(line.startswith("Read ") for line in told), told
     assert not (output / "dataset.json").exists()

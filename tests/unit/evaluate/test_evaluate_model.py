@@ -28,7 +28,7 @@ def dataset(tmp_path_factory):
             table.writerow([number, name, f"Thing {number}", "ABCD"[number % 4], 10 + number])
     output = source / "data"
     options = BuildOptions(source=str(source / "table.csv"), output=str(output), test_share=0.5)
-    build_dataset(replace(options, validation_share=0.1, workers=1))
+    build_dataset(replace(options, validation_share=0.1, workers=1, min_contrast=0))
     return output
 
 
