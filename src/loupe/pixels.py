@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DECODE_ERRORS",
     "FORMATS",
+    "SUFFIXES",
     "UPRIGHT",
     "find_formats",
     "is_srgb",
@@ -28,6 +29,11 @@ __all__ = [
 
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
 """What is read; formats outside are not tried: some of Pillow's readers start other programs."""
+
+SUFFIXES = (
+    ".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif",
+)  # fmt: skip
+"""Of files that are taken for pictures where a folder is searched."""
 
 DECODE_ERRORS = (
     OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, AttributeError,

@@ -74,8 +74,6 @@ def gather_pictures(
         BuildError: a process that checks pictures died.
         OSError: the spool cannot be written.
     """
-    for first in range(256):
-        (how.spool / f"{first:02x}").mkdir(exist_ok=True)
     try:
         with _checkers(how.workers, count) as pool:
             _run(_Gatherer(how, pool, record).gather(jobs))
@@ -190,6 +188,7 @@ class _Gatherer:
     async def _obtain(self, job: Job, waiting: Waiting, fetcher: Fetcher) -> Entry:
         key, place = job
         ours = picture_file(self._how.spool, key)
+        ours.parent.mkdir(exist_ok=True)
         started = time.monotonic()
         try:
             fetched = await self._bring(place, fetcher, ours)

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from loupe.build.ledger import Rejection
 from loupe.build.likeness import HASH_BYTES
 from loupe.build.pictures import CheckedPicture
+from loupe.build.table import holds_bytes
 from loupe.errors import BuildError
 from loupe.task import Task
 
@@ -195,21 +196,15 @@ def _with_originals(
 ) -> pa.Table:
     taken = {*taken, *columns}
     result = dict(columns)
-    for name, column in zip(originals.column_names, originals.columns, strict=True):
-        if _holds_bytes(column.type):
+    for field, column in zip(originals.schema, originals.columns, strict=True):
+        if holds_bytes(field):
             continue
-        new_name = name
+        new_name = field.name
         while new_name in taken:
             new_name = f"original_{new_name}"
         taken.add(new_name)
         result[new_name] = column
     return pa.table(result)
-
-
-def _holds_bytes(kind: pa.DataType) -> bool:
-    if pa.types.is_struct(kind):
-        return any(_holds_bytes(kind.field(place).type) for place in range(kind.num_fields))
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
 def _batches(pictures: Sequence[CheckedPicture]) -> Iterator[tuple[int, int]]:

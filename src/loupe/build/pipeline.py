@@ -121,6 +121,8 @@ def _obtain_pictures(
     if len(unknown) < len(journal.known):
         done = len(journal.known) - len(unknown)
         logger.info("An earlier build left off here: %s pictures are known", f"{done:,}")
+    if not len(unknown):
+        return
     with Progress(len(unknown)) as progress:
 
         def record(key: int, entry: Entry) -> None:
@@ -128,7 +130,7 @@ def _obtain_pictures(
             progress.count(entry)
 
         jobs = _list_jobs(examiner, examined, journal)
-        if engine == "ray" and len(unknown):
+        if engine == "ray":
             from loupe.build.ray_engine import gather_with_ray
 
             gather_with_ray(jobs, how, record)

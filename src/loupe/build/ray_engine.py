@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from loupe.build.gather import Gathering, Job, gather_pictures
-from loupe.build.journal import Entry
+from loupe.build.journal import Entry, picture_file
 from loupe.build.pictures import CheckedPicture
 from loupe.errors import BuildError, MissingExtraError
 
@@ -122,7 +122,7 @@ def _bring_home(result: _Result, spool: Path) -> Entry:
     picture = result.entry.outcome
     if result.content is None or not isinstance(picture, CheckedPicture):
         return result.entry
-    path = spool / f"{result.key:016x}"[:2] / picture.path.name
+    path = picture_file(spool, result.key).with_name(picture.path.name)
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(result.content)
     return replace(result.entry, outcome=replace(picture, path=path))

@@ -10,14 +10,9 @@ from pathlib import Path
 from PIL import Image
 
 from loupe.errors import PredictError
-from loupe.pixels import DECODE_ERRORS, FORMATS, find_formats, to_upright_srgb
+from loupe.pixels import DECODE_ERRORS, FORMATS, SUFFIXES, find_formats, to_upright_srgb
 
 __all__ = ["find_pictures", "open_picture"]
-
-SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif",
-     ".mpo"}
-)  # fmt: skip
 
 
 def find_pictures(names: Iterable[str]) -> list[Path]:
@@ -30,7 +25,7 @@ def _expand(path: Path) -> Iterator[Path]:
         yield path
         return
     for below in sorted(path.rglob("*")):
-        if below.suffix.lower() in SUFFIXES and below.is_file():
+        if below.suffix.lower() in (*SUFFIXES, ".mpo") and below.is_file():
             yield below
 
 

@@ -15,12 +15,12 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from loupe.build.dataset import split_file
+from loupe.build.rows import NUMBER_TYPES
 from loupe.build.split import SPLITS
 from loupe.task import Task
 
 __all__ = ["Example", "Material", "Tile", "read_material"]
 
-_NUMBER_TYPES = frozenset({"price", "number", "integer"})
 _EXAMPLES = 3  # of each reason
 _TILES = {"train": 24, "validation": 8, "test": 16}
 _TILE_PX = 160
@@ -65,7 +65,7 @@ class Material:
 
 def read_material(folder: Path, task: Task) -> Material:
     """Read the columns that are needed, and the pictures of the contact sheet."""
-    numbers = [name for name, field in task.fields.items() if field.type in _NUMBER_TYPES]
+    numbers = [name for name, field in task.fields.items() if field.type in NUMBER_TYPES]
     choices = [name for name, field in task.fields.items() if field.type == "choice"]
     names = ["group_id", "image_width", "image_height", *numbers, *choices]
     tables = {split: pq.read_table(folder / split_file(split), columns=names) for split in SPLITS}
@@ -105,11 +105,12 @@ def _count_sizes(table: pa.Table) -> Counter[tuple[int, int]]:
 def _read_examples(path: Path) -> dict[str, list[Example]]:
     found: dict[str, list[Example]] = {}
     names = ["row_number", "row_id", "reason", "detail"]
-    for batch in pq.ParquetFile(path).iter_batches(columns=names):
-        for number, row_id, reason, detail in zip(*batch.to_pydict().values(), strict=True):
-            examples = found.setdefault(reason, [])
-            if len(examples) < _EXAMPLES:
-                examples.append(Example(number, row_id, detail))
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(columns=names):
+            for number, row_id, reason, detail in zip(*batch.to_pydict().values(), strict=True):
+                examples = found.setdefault(reason, [])
+                if len(examples) < _EXAMPLES:
+                    examples.append(Example(number, row_id, detail))
     return found
 
 

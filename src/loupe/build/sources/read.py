@@ -15,8 +15,9 @@ from loupe.build.sources.parquet_files import read_parquet
 from loupe.build.sources.reading import Reading, list_some
 from loupe.build.table import Table
 from loupe.errors import BuildError
+from loupe.pixels import SUFFIXES
 
-__all__ = ["PICTURE_SUFFIXES", "TABLE_SUFFIXES", "read_table"]
+__all__ = ["TABLE_SUFFIXES", "read_table"]
 
 _Reader = Callable[[Sequence[Path], str, Reading], Table]
 _READERS: dict[str, _Reader] = {
@@ -28,9 +29,6 @@ _READERS: dict[str, _Reader] = {
     **dict.fromkeys(EXCEL_SUFFIXES, read_excel),
 }
 TABLE_SUFFIXES = tuple(_READERS)
-PICTURE_SUFFIXES = (
-    ".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif",
-)  # fmt: skip
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
 
@@ -104,7 +102,7 @@ def _is_hidden(path: Path) -> bool:
 
 
 def _list_pictures(folder: Path, files: Sequence[Path]) -> Table:
-    found = [path.relative_to(folder) for path in files if path.suffix.lower() in PICTURE_SUFFIXES]
+    found = [path.relative_to(folder) for path in files if path.suffix.lower() in SUFFIXES]
     if not found:
         raise BuildError(
             f"Folder {str(folder)!r} holds neither a table ({', '.join(TABLE_SUFFIXES)}) nor a "
