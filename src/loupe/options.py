@@ -19,6 +19,8 @@ __all__ = [
     "save_options",
 ]
 
+MAX_LIKENESS_BITS = 16  # of 64: pictures that differ by more have nothing in common
+
 
 @dataclass(frozen=True, kw_only=True)
 class SampleOptions:
@@ -150,6 +152,11 @@ class BuildOptions:
             raise OptionError(
                 f"validation_share {self.validation_share} and test_share {self.test_share} leave "
                 "no row to train on; both must be at least 0 and their sum below 1."
+            )
+        if self.likeness_bits is not None and not 0 <= self.likeness_bits <= MAX_LIKENESS_BITS:
+            raise OptionError(
+                f"likeness_bits is {self.likeness_bits}; expected 0 to {MAX_LIKENESS_BITS} of 64 "
+                "bits, or null for no such rule."
             )
 
 

@@ -17,13 +17,10 @@ from loupe.build.journal import Journal
 from loupe.build.likeness import find_alike
 from loupe.build.output import FINISHED_FILE
 from loupe.build.split import SPLITS, UNDECIDED, Sides, price_classes, split_groups
-from loupe.errors import OptionError
 from loupe.options import BuildOptions
 from loupe.task import Task
 
 __all__ = ["Placement", "place_rows"]
-
-_MAX_LIKENESS_BITS = 16
 
 
 @dataclass(frozen=True)
@@ -82,11 +79,6 @@ def place_rows(
 
 
 def _liken(pixels: Hashes, hashes: npt.NDArray[np.uint8], max_bits: int) -> Hashes:
-    if not 0 <= max_bits <= _MAX_LIKENESS_BITS:
-        raise OptionError(
-            f"likeness_bits is {max_bits}; expected 0 to {_MAX_LIKENESS_BITS} of 64 bits, or null "
-            "for no such rule."
-        )
     _, first, inverse = np.unique(pixels, return_index=True, return_inverse=True)
     return find_alike(hashes[first], max_bits)[inverse]
 

@@ -56,15 +56,19 @@ def build_dataset(options: BuildOptions) -> BuildResult:
 
     Raises:
         BuildError: no dataset can be made; the output is not touched.
+        DatasetError: keep_sides names a folder that is no dataset.
         OptionError: an option has a value that cannot be meant.
         TaskError: the task file does not declare a task.
     """
+    from loupe.build.dataset import Dataset
     from loupe.build.export import check_formats
     from loupe.build.output import open_workplace
     from loupe.build.pipeline import fill_folder
 
     check_formats(options.export)
     task = Task.load(options.task)
+    if options.keep_sides is not None:
+        Dataset.open(options.keep_sides)
     try:
         replaces = options.overwrite or options.retry is not None
         with open_workplace(Path(options.output), overwrite=replaces) as place:

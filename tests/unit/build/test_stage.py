@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from loupe.build import Dataset, build_dataset
-from loupe.errors import BuildError, OptionError
+from loupe.errors import BuildError, DatasetError, OptionError
 from loupe.options import BuildOptions
 
 from .conftest import draw, encode, write_catalogue
@@ -156,6 +156,12 @@ def test_near_identical_pictures_stay_on_one_side_unless_switched_off(tmp_path):
 def test_likeness_out_of_range_is_refused_in_words(tmp_path, bits):
     with pytest.raises(OptionError, match=f"likeness_bits is {bits}; expected 0 to 16 of 64"):
         build(write_catalogue(tmp_path), tmp_path / "data", likeness_bits=bits)
+
+
+def test_sides_kept_of_no_dataset_are_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(DatasetError, match="nowhere"):
+        build(write_catalogue(tmp_path), tmp_path / "data", keep_sides=str(tmp_path / "nowhere"))
+    assert not [path for path in tmp_path.iterdir() if "data" in path.name]
 
 
 def test_item_of_several_countries_stays_on_one_side(tmp_path):
