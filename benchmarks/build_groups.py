@@ -24,7 +24,8 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFont
 
 from loupe.build import likeness
 from loupe.build.audit import compare_with_random
-from loupe.build.likeness import HASH_BYTES, find_alike, perceptual_hash
+from loupe.build.likeness import find_alike
+from loupe.build.perceptual_hash import HASH_BYTES, perceptual_hash
 from loupe.build.split import UNDECIDED, price_classes, split_groups
 from loupe.options import SampleOptions
 from loupe.sample import make_sample

@@ -22,9 +22,9 @@ from build_fetch import draw, measure
 
 from loupe.build.examine import key_of
 from loupe.build.journal import picture_file
-from loupe.build.likeness import HASH_BYTES
 from loupe.build.locate import Url
 from loupe.build.output import Workplace
+from loupe.build.perceptual_hash import HASH_BYTES
 from loupe.build.pictures import CheckedPicture, PictureRules, check_picture
 from loupe.options import BuildOptions
 

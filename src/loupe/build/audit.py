@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from loupe.build.groups import Hashes, Keys, Rows, count_shared
-from loupe.build.likeness import Packed, small_pixels
+from loupe.build.perceptual_hash import Packed, small_pixels
 from loupe.build.split import SPLITS, Sides
 
 __all__ = ["audit_split", "compare_with_random"]

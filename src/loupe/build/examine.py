@@ -1,6 +1,7 @@
 """Look at each row before any picture is touched, and keep a few bytes of it."""
 
 import hashlib
+import unicodedata
 from array import array
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,14 +12,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from loupe.build.groups import normalise_title
 from loupe.build.ledger import Reason, Rejection
 from loupe.build.locate import Embedded, Place, Url, locate_picture
 from loupe.build.rows import NUMBER_TYPES, Columns, read_values
 from loupe.build.table import Table
 from loupe.task import Task, is_missing
 
-__all__ = ["Examined", "Examiner", "GoodRow", "examine_rows", "hash_text", "key_of"]
+__all__ = [
+    "Examined",
+    "Examiner",
+    "GoodRow",
+    "examine_rows",
+    "hash_text",
+    "key_of",
+    "normalise_title",
+]
 
 _NOTHING = 0  # in place of a hash
 
@@ -116,6 +124,11 @@ def hash_text(text: str) -> int:
     """Give 64 bits, never 0: a million texts collide with a chance of 3 in 100 million."""
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big") or 1
+
+
+def normalise_title(title: str) -> str:
+    """Give the form in which titles are compared: case, spacing and Unicode variants aside."""
+    return " ".join(unicodedata.normalize("NFKC", title).casefold().split())
 
 
 _Measure = Callable[[Mapping[str, Any], GoodRow], float]

@@ -1,31 +1,16 @@
 """Which rows show the same thing: rows that agree in any rule's key form one group."""
 
-import unicodedata
 from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = [
-    "Hashes",
-    "Keys",
-    "Rows",
-    "count_shared",
-    "group_rows",
-    "join_rows",
-    "name_groups",
-    "normalise_title",
-]
+__all__ = ["Hashes", "Keys", "Rows", "count_shared", "group_rows", "join_rows", "name_groups"]
 
 Hashes = npt.NDArray[np.uint64]
 Rows = npt.NDArray[np.int64]
 Keys = Mapping[str, Hashes]
 """By rule, one key for each row: (rows,); 0 joins the row with none."""
-
-
-def normalise_title(title: str) -> str:
-    """Give the form in which titles are compared: case, spacing and Unicode variants aside."""
-    return " ".join(unicodedata.normalize("NFKC", title).casefold().split())
 
 
 def group_rows(keys: Keys) -> Rows:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from loupe.build.examine import hash_text
 from loupe.build.ledger import Reason, Rejection
-from loupe.build.likeness import HASH_BYTES
+from loupe.build.perceptual_hash import HASH_BYTES
 from loupe.build.pictures import CheckedPicture
 
 __all__ = ["Entry", "Journal", "picture_file"]

@@ -1,54 +1,20 @@
-"""Find pictures that look nearly alike: a perceptual hash, and rows whose hashes are close.
-
-The first 64 bits are pHash, the signs of the lowest frequencies of the grey picture. Source: C.
-Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions", 2010, section 3.2.1
-(https://www.phash.org/docs/pubs/thesis_zauner.pdf), with the 32-px picture and the median of the
-library ImageHash, which would bring SciPy and PyWavelets along. Alone it takes products of one
-shape on a plain background for one picture; so the colours of 6×6 px follow and must agree too.
-"""
+"""Find pictures that look nearly alike: rows whose perceptual hashes are close."""
 
 from collections.abc import Iterator
-from functools import cache
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from loupe.build.groups import Hashes, Rows, join_rows
+from loupe.build.perceptual_hash import Packed, frequency_bits, small_pixels
 
-__all__ = ["HASH_BYTES", "Packed", "find_alike", "perceptual_hash", "small_pixels"]
+__all__ = ["find_alike"]
 
-Packed = npt.NDArray[np.uint8]
-_FIRST_PX = 96  # a multiple of both sides below; from there, resizing costs nothing
-_SIDE_PX = 32
-_FREQUENCIES = 8  # per axis
-_FREQUENCY_BYTES = _FREQUENCIES**2 // 8
-_COLOURS_PX = 6
-HASH_BYTES = _FREQUENCY_BYTES + 3 * _COLOURS_PX**2
 _MAX_COLOUR_DIFFERENCE = 5.0  # of 255; benchmarks/build_groups.py measures what it does
 _MAX_OF_CONTRAST = 0.1  # small things on white differ in little, and in much of that
 _MAX_NEIGHBOURS = 256
 _BLOCK_ROWS = 10_000
-
-
-def perceptual_hash(image: Image.Image) -> int:
-    """Give 64 bits of frequencies and 864 of colours, alike for near-identical pictures.
-
-    Any mode and size; as bytes it takes HASH_BYTES, the first bit first.
-    """
-    rgb = image.convert("RGB").resize((_FIRST_PX, _FIRST_PX), Image.Resampling.BOX)
-    grey = rgb.convert("L").resize((_SIDE_PX, _SIDE_PX), Image.Resampling.LANCZOS)
-    cosines = _cosines()
-    lowest = cosines @ np.asarray(grey, np.float64) @ cosines.T
-    frequencies = np.packbits((lowest > np.median(lowest)).ravel()).tobytes()
-    colours = rgb.resize((_COLOURS_PX, _COLOURS_PX), Image.Resampling.BOX)
-    return int.from_bytes(frequencies + colours.tobytes(), "big")
-
-
-def small_pixels(hashes: Packed) -> Packed:
-    """Give the pictures that packed hashes hold: (rows, 6 * 6 * 3), 0 to 255."""
-    return hashes[:, _FREQUENCY_BYTES:]
 
 
 def find_alike(hashes: Packed, max_bits: int) -> Hashes:
@@ -68,9 +34,7 @@ def find_alike(hashes: Packed, max_bits: int) -> Hashes:
 
 
 def _close_pairs(hashes: Packed, max_bits: int) -> Iterator[tuple[Rows, Rows]]:
-    frequencies = np.ascontiguousarray(hashes[:, :_FREQUENCY_BYTES]).view(">u8").ravel()
-    frequencies = frequencies.astype(np.uint64)
-    colours = small_pixels(hashes)
+    frequencies, colours = frequency_bits(hashes), small_pixels(hashes)
     means = colours.mean(axis=1)
     limits = np.minimum(_MAX_OF_CONTRAST * _contrast(colours), _MAX_COLOUR_DIFFERENCE)
     edges = np.linspace(0, 64, max_bits + 2).astype(int).tolist()
@@ -93,14 +57,6 @@ def _close_pairs(hashes: Packed, max_bits: int) -> Iterator[tuple[Rows, Rows]]:
 
 def _contrast(colours: Packed) -> npt.NDArray[np.float64]:
     """Give the standard deviation of each picture's pixels around its mean colour: (rows,)."""
-    pixels = colours.reshape(-1, _COLOURS_PX**2, 3)
+    pixels = colours.reshape(len(colours), colours.shape[1] // 3, 3)
     blocks = np.array_split(pixels, len(pixels) // _BLOCK_ROWS + 1)  # each becomes float64
     return np.concatenate([np.sqrt(block.var(axis=1).mean(axis=1)) for block in blocks])
-
-
-@cache
-def _cosines() -> npt.NDArray[np.float64]:
-    """Give the first rows of the cosine transform (DCT-II): (frequencies, side)."""
-    steps = (2 * np.arange(_SIDE_PX) + 1) * np.pi / (2 * _SIDE_PX)
-    cosines: npt.NDArray[np.float64] = np.cos(np.outer(np.arange(_FREQUENCIES), steps))
-    return cosines

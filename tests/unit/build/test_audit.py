@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from loupe.build.audit import audit_split, compare_with_random
-from loupe.build.likeness import HASH_BYTES
+from loupe.build.perceptual_hash import HASH_BYTES
 from loupe.build.split import SPLITS
 
 

@@ -1,9 +1,8 @@
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loupe.build.groups import count_shared, group_rows, name_groups, normalise_title
+from loupe.build.groups import count_shared, group_rows, name_groups
 
 KEYS = st.lists(
     st.tuples(st.integers(0, 6), st.integers(0, 12), st.integers(1, 5)),
@@ -82,11 +81,6 @@ def test_groups_join_through_a_chain_of_any_length():
 
 def test_rows_without_a_key_stay_alone():
     assert group_rows({"id": hashes(0, 0)}).tolist() == [0, 1]
-
-
-@pytest.mark.parametrize("title", ["The  Bag ", "THE BAG", "the\u00a0bag", "Ｔhe bag"])
-def test_titles_are_compared_without_case_spacing_and_unicode_variants(title):
-    assert normalise_title(title) == "the bag"
 
 
 def test_shared_keys_are_counted_by_rule():

@@ -7,7 +7,7 @@ import pytest
 
 from loupe.build.journal import Entry, Journal
 from loupe.build.ledger import Reason, Rejection
-from loupe.build.likeness import HASH_BYTES
+from loupe.build.perceptual_hash import HASH_BYTES
 from loupe.build.pictures import CheckedPicture
 
 KEYS = np.array([3, 7, 2**64 - 1], np.uint64)

@@ -5,7 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from loupe.build.likeness import HASH_BYTES, find_alike, perceptual_hash, small_pixels
+from loupe.build.likeness import find_alike
+from loupe.build.perceptual_hash import HASH_BYTES, perceptual_hash, small_pixels
+
+from .test_perceptual_hash import pack
 
 
 def draw(seed=0, colour=None, size=(224, 224)):
@@ -25,11 +28,6 @@ def compress(image, quality):
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=quality)
     return Image.open(buffer)
-
-
-def pack(*images):
-    content = b"".join(perceptual_hash(image).to_bytes(HASH_BYTES, "big") for image in images)
-    return np.frombuffer(content, np.uint8).reshape(len(images), HASH_BYTES)
 
 
 def are_alike(one, other, max_bits=4):
@@ -115,11 +113,3 @@ def test_no_pair_is_overlooked(max_bits):
 
 def test_no_rows_give_no_keys():
     assert find_alike(np.zeros((0, HASH_BYTES), np.uint8), 4).tolist() == []
-
-
-def test_small_pixels_are_those_of_the_picture():
-    left_red = Image.new("RGB", (60, 60), "white")
-    left_red.paste((250, 0, 0), (0, 0, 30, 60))
-    pixels = small_pixels(pack(left_red)).reshape(6, 6, 3)
-    assert pixels[:, 0].tolist() == [[250, 0, 0]] * 6
-    assert pixels[:, 5].tolist() == [[255, 255, 255]] * 6
