@@ -22,11 +22,11 @@ import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image, ImageDraw, ImageEnhance, ImageFont
 
-from loupe.build import likeness
-from loupe.build.audit import compare_with_random
-from loupe.build.likeness import find_alike
-from loupe.build.perceptual_hash import HASH_BYTES, perceptual_hash
-from loupe.build.split import UNDECIDED, price_classes, split_groups
+from loupe.build.pictures.perceptual_hash import HASH_BYTES, perceptual_hash
+from loupe.build.splits import likeness
+from loupe.build.splits.audit import compare_with_random
+from loupe.build.splits.likeness import find_alike
+from loupe.build.splits.split import UNDECIDED, price_classes, split_groups
 from loupe.options import SampleOptions
 from loupe.sample import make_sample
 

@@ -20,12 +20,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from build_fetch import draw, measure
 
-from loupe.build.examine import key_of
 from loupe.build.journal import picture_file
-from loupe.build.locate import Url
 from loupe.build.output import Workplace
-from loupe.build.perceptual_hash import HASH_BYTES
-from loupe.build.pictures import CheckedPicture, PictureRules, check_picture
+from loupe.build.pictures import HASH_BYTES, CheckedPicture, PictureRules, check_picture
+from loupe.build.rows.examine import key_of
+from loupe.build.rows.locate import Url
 from loupe.options import BuildOptions
 
 LINKS = 10_000  # to one file: a file system allows some ten thousand

@@ -11,8 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from loupe.build.ledger import Rejection
-from loupe.build.perceptual_hash import HASH_BYTES
-from loupe.build.pictures import CheckedPicture
+from loupe.build.pictures import HASH_BYTES, CheckedPicture
 from loupe.build.table import holds_bytes
 from loupe.errors import BuildError
 from loupe.task import Task

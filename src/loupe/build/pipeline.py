@@ -10,21 +10,19 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from loupe.build.examine import Examined, Examiner, GoodRow, examine_rows
-from loupe.build.fetch import FetchRules
-from loupe.build.gather import Gathering, Job, gather_pictures
+from loupe.build.fetching import FetchRules, Gathering, Job, gather_pictures
 from loupe.build.journal import Entry, Journal
 from loupe.build.ledger import Rejection
 from loupe.build.output import Workplace
 from loupe.build.parquet import Fate, KeptRow
 from loupe.build.pictures import PictureRules
-from loupe.build.plan import plan_columns
 from loupe.build.progress import Progress
 from loupe.build.retry import take_over
-from loupe.build.rows import RowNames
-from loupe.build.sides import Placement, place_rows
+from loupe.build.rows.columns import RowNames
+from loupe.build.rows.examine import Examined, Examiner, GoodRow, examine_rows
+from loupe.build.rows.plan import plan_columns
 from loupe.build.sources import Reading, read_table
-from loupe.build.split import SPLITS
+from loupe.build.splits import SPLITS, Placement, place_rows
 from loupe.build.write import Contents, Record, write_dataset
 from loupe.errors import BuildError
 from loupe.options import BuildOptions
@@ -131,7 +129,7 @@ def _obtain_pictures(
 
         jobs = _list_jobs(examiner, examined, journal)
         if engine == "ray":
-            from loupe.build.ray_engine import gather_with_ray
+            from loupe.build.fetching.ray_engine import gather_with_ray
 
             gather_with_ray(jobs, how, record)
         else:

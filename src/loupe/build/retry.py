@@ -13,7 +13,7 @@ from loupe.build.dataset import Dataset, split_file
 from loupe.build.journal import Entry, Journal, picture_file
 from loupe.build.output import FINISHED_FILE, Workplace
 from loupe.build.pictures import CheckedPicture
-from loupe.build.split import SPLITS
+from loupe.build.splits import SPLITS
 from loupe.errors import BuildError
 
 __all__ = ["take_over"]

@@ -27,7 +27,7 @@ from loupe.build.parquet import (
 )
 from loupe.build.pictures import CheckedPicture
 from loupe.build.profile import write_profile
-from loupe.build.split import SPLITS
+from loupe.build.splits import SPLITS
 from loupe.build.table import Table
 from loupe.options import BuildOptions, save_options
 from loupe.task import Task

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loupe.build.amounts import find_mark, means_currency, read_amount
+from loupe.build.rows.amounts import find_mark, means_currency, read_amount
 
 
 def read(text, mark=None, is_strict=False):

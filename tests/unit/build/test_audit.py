@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from loupe.build.audit import audit_split, compare_with_random
-from loupe.build.perceptual_hash import HASH_BYTES
-from loupe.build.split import SPLITS
+from loupe.build.pictures.perceptual_hash import HASH_BYTES
+from loupe.build.splits.audit import audit_split, compare_with_random
+from loupe.build.splits.split import SPLITS
 
 
 def sides_of(*names):

@@ -1,6 +1,6 @@
 import pytest
 
-from loupe.build.examine import normalise_title
+from loupe.build.rows.examine import normalise_title
 
 
 @pytest.mark.parametrize("title", ["The  Bag ", "THE BAG", "the\u00a0bag", "Ｔhe bag"])

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from loupe.build.addresses import PublicResolver, RefusedAddressError, is_public
-from loupe.build.fetch import Fetcher, FetchRules
+from loupe.build.fetching.addresses import PublicResolver, RefusedAddressError, is_public
+from loupe.build.fetching.fetch import Fetcher, FetchRules
 from loupe.build.ledger import Reason
 
 BODY = b"picture" * 100
@@ -95,7 +95,7 @@ def test_retries_share_the_time_of_one_picture(site, target):
 
 def test_pauses_grow_and_differ(site, target, monkeypatch):
     pauses = []
-    monkeypatch.setattr("loupe.build.fetch.asyncio.sleep", _note_pause(pauses))
+    monkeypatch.setattr("loupe.build.fetching.fetch.asyncio.sleep", _note_pause(pauses))
     site.say("/a.jpg", status=500)
     fetch(f"{site.url}/a.jpg", target, retries=4)
     fetch(f"{site.url}/a.jpg", target, retries=4)
@@ -107,7 +107,7 @@ def test_pauses_grow_and_differ(site, target, monkeypatch):
 @pytest.mark.parametrize("status", [429, 503])
 def test_server_is_asked_again_when_it_says(site, target, monkeypatch, status):
     pauses = []
-    monkeypatch.setattr("loupe.build.fetch.asyncio.sleep", _note_pause(pauses))
+    monkeypatch.setattr("loupe.build.fetching.fetch.asyncio.sleep", _note_pause(pauses))
     site.say("/a.jpg", status=status, Retry_After="7")
     fetch(f"{site.url}/a.jpg", target, retries=1)
     when = datetime.now(UTC) + timedelta(seconds=30)
@@ -242,7 +242,7 @@ def test_redirect_to_a_private_address_is_refused(site, target, monkeypatch):
     """The server stands for a public one: only the address it redirects to is private."""
     site.say("/old", status=302, Location="http://10.0.0.1/secret")
     monkeypatch.setattr(
-        "loupe.build.fetch.is_public", lambda host: host == "127.0.0.1" or is_public(host)
+        "loupe.build.fetching.fetch.is_public", lambda host: host == "127.0.0.1" or is_public(host)
     )
     found = fetch(f"{site.url}/old", target, allow_private=False)
     assert (found.reason, found.detail) == (

@@ -6,11 +6,11 @@ from itertools import count
 
 import pytest
 
-from loupe.build.fetch import FetchRules
-from loupe.build.gather import Gathering, Waiting, gather_pictures
+from loupe.build.fetching.fetch import FetchRules
+from loupe.build.fetching.gather import Gathering, Waiting, gather_pictures
 from loupe.build.ledger import Reason, Rejection
-from loupe.build.locate import Embedded, LocalFile, Url
-from loupe.build.pictures import CheckedPicture, PictureRules
+from loupe.build.pictures.check import CheckedPicture, PictureRules
+from loupe.build.rows.locate import Embedded, LocalFile, Url
 from loupe.errors import BuildError
 
 from .conftest import draw, encode
@@ -146,7 +146,7 @@ def test_files_wait_for_nobody():
 
 
 def test_look_ahead_is_bounded(monkeypatch):
-    monkeypatch.setattr("loupe.build.gather._LOOK_AHEAD", 50)
+    monkeypatch.setattr("loupe.build.fetching.gather._LOOK_AHEAD", 50)
     drawn = count()
     waiting = Waiting(((next(drawn), Url("http://a/x")) for _ in range(10**6)), per_host=2)
     assert len(drain(waiting)) == 2
@@ -159,7 +159,7 @@ def test_worker_that_dies_is_told_in_words(how, tmp_path, monkeypatch):
     def die(*_):
         raise BrokenProcessPool
 
-    monkeypatch.setattr("loupe.build.gather.check_picture", die)
+    monkeypatch.setattr("loupe.build.fetching.gather.check_picture", die)
     (tmp_path / "a.jpg").write_bytes(encode(draw()))
     with pytest.raises(BuildError, match=r"process that checks pictures .* set workers to 1"):
         gather([LocalFile(tmp_path / "a.jpg")], how)
@@ -169,7 +169,7 @@ def test_workers_end_when_their_parent_is_killed():
     """The orphans would hold the pipe open, and `communicate` would not come back."""
     script = (
         "import os, time\n"
-        "from loupe.build.gather import _checkers\n"
+        "from loupe.build.fetching.gather import _checkers\n"
         "if __name__ == '__main__':\n"
         "    with _checkers(2, 10**6) as pool:\n"
         "        pool.submit(os.getpid).result()\n"

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loupe.build.groups import count_shared, group_rows, name_groups
+from loupe.build.splits.groups import count_shared, group_rows, name_groups
 
 KEYS = st.lists(
     st.tuples(st.integers(0, 6), st.integers(0, 12), st.integers(1, 5)),

@@ -7,8 +7,8 @@ import pytest
 
 from loupe.build.journal import Entry, Journal
 from loupe.build.ledger import Reason, Rejection
-from loupe.build.perceptual_hash import HASH_BYTES
-from loupe.build.pictures import CheckedPicture
+from loupe.build.pictures.check import CheckedPicture
+from loupe.build.pictures.perceptual_hash import HASH_BYTES
 
 KEYS = np.array([3, 7, 2**64 - 1], np.uint64)
 FAILED = Entry(Rejection(Reason.TIMED_OUT, "späť 7 s"), 3, 20, 7.5)

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from loupe.build.likeness import find_alike
-from loupe.build.perceptual_hash import HASH_BYTES, perceptual_hash, small_pixels
+from loupe.build.pictures.perceptual_hash import HASH_BYTES, perceptual_hash, small_pixels
+from loupe.build.splits.likeness import find_alike
 
 from .test_perceptual_hash import pack
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from loupe.build.ledger import Reason, Rejection
-from loupe.build.locate import Embedded, LocalFile, Url, locate_picture
+from loupe.build.rows.locate import Embedded, LocalFile, Url, locate_picture
 
 
 @pytest.mark.parametrize(

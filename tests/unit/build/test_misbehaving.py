@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from loupe.build import build_dataset
-from loupe.build.addresses import is_public
+from loupe.build.fetching.addresses import is_public
 from loupe.options import BuildOptions
 
 from .conftest import draw, encode, write_catalogue
@@ -100,7 +100,7 @@ def loopback_is_public(monkeypatch):
     """The local server stands for one of the public internet; all else is as ever."""
     for module in ("fetch", "addresses"):
         monkeypatch.setattr(
-            f"loupe.build.{module}.is_public",
+            f"loupe.build.fetching.{module}.is_public",
             lambda address: address == "127.0.0.1" or is_public(address),
         )
     monkeypatch.setattr("socket.getaddrinfo", refuse_names)

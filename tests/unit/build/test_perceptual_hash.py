@@ -1,7 +1,7 @@
 import numpy as np
 from PIL import Image
 
-from loupe.build.perceptual_hash import HASH_BYTES, perceptual_hash, small_pixels
+from loupe.build.pictures.perceptual_hash import HASH_BYTES, perceptual_hash, small_pixels
 
 
 def pack(*images):

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from loupe.build import pictures
 from loupe.build.ledger import Reason, Rejection
-from loupe.build.pictures import PictureRules, check_picture
+from loupe.build.pictures.check import PictureRules, check_picture
 
 from .conftest import draw, encode
 from .profiles import PROFILE
@@ -170,7 +169,7 @@ def test_heif_is_read_where_its_reader_is_installed(tmp_path):
 
 
 def test_heif_without_its_reader_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setattr(pictures, "find_formats", lambda: ["JPEG"])
+    monkeypatch.setattr("loupe.build.pictures.check.find_formats", lambda: ["JPEG"])
     monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
     found = check(tmp_path, b"\0\0\0\x18ftypheic" + bytes(40))
     assert found.reason is Reason.NOT_A_PICTURE

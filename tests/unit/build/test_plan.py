@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loupe.build.ledger import Reason, Rejection
-from loupe.build.plan import DBQ_COLUMNS, plan_columns
-from loupe.build.rows import read_values
+from loupe.build.rows.columns import read_values
+from loupe.build.rows.plan import DBQ_COLUMNS, plan_columns
 from loupe.build.table import Table
 from loupe.errors import BuildError, OptionError
 from loupe.options import BuildOptions

@@ -3,7 +3,7 @@ from decimal import Decimal
 import pytest
 
 from loupe.build.ledger import Reason, Rejection
-from loupe.build.rows import RowNames, read_values, resolve_columns
+from loupe.build.rows.columns import RowNames, read_values, resolve_columns
 from loupe.errors import BuildError
 from loupe.task import Task
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loupe.build.split import SPLITS, UNDECIDED, price_classes, split_groups
+from loupe.build.splits.split import SPLITS, UNDECIDED, price_classes, split_groups
 from loupe.errors import BuildError
 
 SIZES = st.lists(st.integers(1, 40), min_size=3, max_size=40)

@@ -217,7 +217,7 @@ def test_same_input_gives_the_same_fingerprint(tmp_path):
 def test_processes_give_what_one_gives(tmp_path, monkeypatch):
     source = write_catalogue(tmp_path, 40)
     one = build(source, tmp_path / "a", workers=1)
-    monkeypatch.setattr("loupe.build.gather._MANY_PICTURES", 10)
+    monkeypatch.setattr("loupe.build.fetching.gather._MANY_PICTURES", 10)
     assert build(source, tmp_path / "b", workers=2).fingerprint == one.fingerprint
 
 

@@ -11,7 +11,7 @@ import yaml
 from PIL import Image
 
 from loupe.build import build_dataset
-from loupe.build.plan import DBQ_COLUMNS
+from loupe.build.rows.plan import DBQ_COLUMNS
 from loupe.options import BuildOptions
 
 from .conftest import draw, encode, write_catalogue

@@ -5,8 +5,8 @@ import fsspec
 import pytest
 
 from loupe.build import build_dataset
+from loupe.build.fetching.stores import Stores, open_store
 from loupe.build.ledger import Reason
-from loupe.build.stores import Stores, open_store
 from loupe.errors import BuildError, OptionError
 from loupe.options import BuildOptions
 

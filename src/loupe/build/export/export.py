@@ -5,7 +5,7 @@ from pathlib import Path
 
 from loupe.build.export.dialogues import read_dialogues
 from loupe.build.export.formats import FORMATS
-from loupe.build.split import SPLITS
+from loupe.build.splits import SPLITS
 from loupe.errors import OptionError
 from loupe.task import Task
 

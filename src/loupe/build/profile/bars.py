@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from loupe.build.split import SPLITS
+from loupe.build.splits import SPLITS
 
 __all__ = ["Bar", "draw_bars", "rank", "spread"]
 

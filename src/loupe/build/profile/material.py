@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from loupe.build.dataset import split_file
-from loupe.build.rows import NUMBER_TYPES
-from loupe.build.split import SPLITS
+from loupe.build.rows.columns import NUMBER_TYPES
+from loupe.build.splits import SPLITS
 from loupe.task import Task
 
 __all__ = ["Example", "Material", "Tile", "read_material"]

@@ -12,7 +12,7 @@ import numpy as np
 
 from loupe.build.profile.bars import Bar, draw_bars, rank, spread
 from loupe.build.profile.material import Example, Material, Tile, read_material
-from loupe.build.split import SPLITS
+from loupe.build.splits import SPLITS
 from loupe.task import Task
 
 __all__ = ["write_profile"]

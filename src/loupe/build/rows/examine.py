@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from loupe.build.ledger import Reason, Rejection
-from loupe.build.locate import Embedded, Place, Url, locate_picture
-from loupe.build.rows import NUMBER_TYPES, Columns, read_values
+from loupe.build.rows.columns import NUMBER_TYPES, Columns, read_values
+from loupe.build.rows.locate import Embedded, Place, Url, locate_picture
 from loupe.build.table import Table
 from loupe.task import Task, is_missing
 

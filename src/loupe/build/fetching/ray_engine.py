@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from loupe.build.gather import Gathering, Job, gather_pictures
+from loupe.build.fetching.gather import Gathering, Job, gather_pictures
 from loupe.build.journal import Entry, picture_file
 from loupe.build.pictures import CheckedPicture
 from loupe.errors import BuildError, MissingExtraError

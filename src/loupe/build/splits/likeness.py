@@ -6,8 +6,8 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from loupe.build.groups import Hashes, Rows, join_rows
-from loupe.build.perceptual_hash import Packed, frequency_bits, small_pixels
+from loupe.build.pictures.perceptual_hash import Packed, frequency_bits, small_pixels
+from loupe.build.splits.groups import Hashes, Rows, join_rows
 
 __all__ = ["find_alike"]
 

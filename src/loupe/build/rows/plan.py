@@ -6,8 +6,8 @@ from dataclasses import replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from loupe.build.amounts import MARKS, find_mark, is_currency, may_be_two
-from loupe.build.rows import NUMBER_TYPES, Columns, choose_column, resolve_columns
+from loupe.build.rows.amounts import MARKS, find_mark, is_currency, may_be_two
+from loupe.build.rows.columns import NUMBER_TYPES, Columns, choose_column, resolve_columns
 from loupe.build.table import Table
 from loupe.errors import BuildError, OptionError
 from loupe.options import BuildOptions

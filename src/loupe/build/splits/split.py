@@ -13,7 +13,7 @@ from itertools import accumulate
 import numpy as np
 import numpy.typing as npt
 
-from loupe.build.groups import Hashes, Rows
+from loupe.build.splits.groups import Hashes, Rows
 from loupe.errors import BuildError
 
 __all__ = ["SPLITS", "UNDECIDED", "Sides", "price_classes", "split_groups"]

@@ -15,12 +15,12 @@ from multiprocessing import get_all_start_methods, get_context, parent_process
 from pathlib import Path
 from typing import Any
 
-from loupe.build.fetch import Fetched, Fetcher, FetchRules
+from loupe.build.fetching.fetch import Fetched, Fetcher, FetchRules
+from loupe.build.fetching.stores import Stores, open_store
 from loupe.build.journal import Entry, picture_file
 from loupe.build.ledger import Rejection
-from loupe.build.locate import Embedded, LocalFile, Place, Url
 from loupe.build.pictures import CheckedPicture, PictureRules, check_picture
-from loupe.build.stores import Stores, open_store
+from loupe.build.rows.locate import Embedded, LocalFile, Place, Url
 from loupe.errors import BuildError, OptionError
 
 __all__ = ["Gathering", "Job", "Waiting", "gather_pictures"]

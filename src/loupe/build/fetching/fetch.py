@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Self
 import aiohttp
 from yarl import URL
 
-from loupe.build.addresses import PublicResolver, RefusedAddressError, is_public
+from loupe.build.fetching.addresses import PublicResolver, RefusedAddressError, is_public
 from loupe.build.ledger import Reason, Rejection
 
 if TYPE_CHECKING:

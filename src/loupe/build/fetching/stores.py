@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from loupe.build.fetch import Fetched
+from loupe.build.fetching.fetch import Fetched
 from loupe.build.ledger import Reason, Rejection
 from loupe.errors import BuildError, OptionError
 

@@ -14,7 +14,7 @@ from typing import cast
 from PIL import Image
 
 from loupe.build.ledger import Reason, Rejection
-from loupe.build.perceptual_hash import perceptual_hash
+from loupe.build.pictures.perceptual_hash import perceptual_hash
 from loupe.pixels import (
     DECODE_ERRORS,
     FORMATS,

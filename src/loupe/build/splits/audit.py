@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from loupe.build.groups import Hashes, Keys, Rows, count_shared
-from loupe.build.perceptual_hash import Packed, small_pixels
-from loupe.build.split import SPLITS, Sides
+from loupe.build.pictures.perceptual_hash import Packed, small_pixels
+from loupe.build.splits.groups import Hashes, Keys, Rows, count_shared
+from loupe.build.splits.split import SPLITS, Sides
 
 __all__ = ["audit_split", "compare_with_random"]
 

@@ -9,14 +9,14 @@ import numpy.typing as npt
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from loupe.build.audit import audit_split, compare_with_random
 from loupe.build.dataset import Dataset, split_file
-from loupe.build.examine import Examined, hash_text
-from loupe.build.groups import Hashes, group_rows, name_groups
 from loupe.build.journal import Journal
-from loupe.build.likeness import find_alike
 from loupe.build.output import FINISHED_FILE
-from loupe.build.split import SPLITS, UNDECIDED, Sides, price_classes, split_groups
+from loupe.build.rows.examine import Examined, hash_text
+from loupe.build.splits.audit import audit_split, compare_with_random
+from loupe.build.splits.groups import Hashes, group_rows, name_groups
+from loupe.build.splits.likeness import find_alike
+from loupe.build.splits.split import SPLITS, UNDECIDED, Sides, price_classes, split_groups
 from loupe.options import BuildOptions
 from loupe.task import Task
 

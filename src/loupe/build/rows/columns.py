@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from loupe.build.amounts import SIGNED_CURRENCIES, means_currency, read_amount
 from loupe.build.ledger import Reason, Rejection
+from loupe.build.rows.amounts import SIGNED_CURRENCIES, means_currency, read_amount
 from loupe.errors import BuildError
 from loupe.task import FieldError, Task, is_missing
 
