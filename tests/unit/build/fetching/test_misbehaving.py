@@ -11,7 +11,7 @@ from loupe.build import build_dataset
 from loupe.build.fetching.addresses import is_public
 from loupe.options import BuildOptions
 
-from .conftest import draw, encode, write_catalogue
+from ..conftest import draw, encode, write_catalogue
 
 HTML = b"<!doctype html><html><body>Not here</body></html>"
 PICTURE = encode(draw(999))

@@ -11,7 +11,7 @@ from loupe.build.progress import Progress
 from loupe.errors import MissingExtraError
 from loupe.options import BuildOptions
 
-from .conftest import write_catalogue
+from ..conftest import write_catalogue
 
 ROWS = 300
 

@@ -13,7 +13,7 @@ from loupe.build.pictures.check import CheckedPicture, PictureRules
 from loupe.build.rows.locate import Embedded, LocalFile, Url
 from loupe.errors import BuildError
 
-from .conftest import draw, encode
+from ..conftest import draw, encode
 from .test_fetch import RULES
 
 

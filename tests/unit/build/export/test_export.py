@@ -17,7 +17,7 @@ from loupe.build.export.formats import FORMATS
 from loupe.errors import OptionError
 from loupe.options import BuildOptions
 
-from .conftest import write_catalogue
+from ..conftest import write_catalogue
 
 QUESTION = "What is shown in this image?"
 

@@ -9,7 +9,7 @@ from loupe.build import build_dataset
 from loupe.build.profile.bars import rank, spread
 from loupe.options import BuildOptions
 
-from .conftest import write_catalogue
+from ..conftest import write_catalogue
 
 
 class Seen(HTMLParser):

@@ -10,7 +10,7 @@ from loupe.build.ledger import Reason
 from loupe.errors import BuildError, OptionError
 from loupe.options import BuildOptions
 
-from .conftest import draw, encode, write_catalogue
+from ..conftest import draw, encode, write_catalogue
 
 
 @pytest.fixture

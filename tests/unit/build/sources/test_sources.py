@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from loupe.build.sources import Reading, read_table
 from loupe.errors import BuildError
 
-from .conftest import draw, encode
+from ..conftest import draw, encode
 
 
 def read(tmp_path, text, name="t.csv", **how):

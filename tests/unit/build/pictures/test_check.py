@@ -11,8 +11,8 @@ from PIL import Image, ImageCms
 from loupe.build.ledger import Reason, Rejection
 from loupe.build.pictures.check import PictureRules, check_picture
 
-from .conftest import draw, encode
-from .profiles import PROFILE
+from ..conftest import draw, encode
+from ..profiles import PROFILE
 
 RULES = PictureRules(
     min_side_px=28, min_contrast=8, max_pixels=1_000_000, max_side_px=None, max_bytes=500_000

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 from loupe.build.pictures.perceptual_hash import HASH_BYTES, perceptual_hash, small_pixels
 from loupe.build.splits.likeness import find_alike
 
-from .test_perceptual_hash import pack
+from ..pictures.test_perceptual_hash import pack
 
 
 def draw(seed=0, colour=None, size=(224, 224)):
