@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -93,3 +94,11 @@ def test_files_stay_small():
         if (lines := len(path.read_text("utf-8").splitlines())) > 400
     }
     assert long == {}
+
+
+def test_no_folder_of_tests_is_left_out(request):
+    """pytest's own default would skip every folder that is named `build`."""
+    skipped = request.config.getini("norecursedirs")
+    folders = {path.parent.name for path in Path(__file__).parent.rglob("test_*.py")}
+    assert "build" in folders
+    assert not [name for name in folders for pattern in skipped if fnmatch(name, pattern)]

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 from transformers import GenerationMixin, Phi3Model
 from transformers import initialization as init
@@ -202,6 +201,7 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):  # type: ignore[m
         image_sizes: torch.Tensor | None = None,
         image_features: Sequence[torch.Tensor] | None = None,
         labels: torch.Tensor | None = None,
+        label_choices: torch.Tensor | None = None,
         label_weights: torch.Tensor | None = None,
         logits_to_keep: int | torch.Tensor = 0,
         return_logits: bool | None = None,
@@ -223,7 +223,10 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):  # type: ignore[m
             image_sizes: (images, 2), height and width in pixels of each grid of crops.
             image_features: what `get_image_features` returned, in place of the two before.
             labels: (rows, tokens), ids to predict; -100 is not scored.
-            label_weights: (rows, tokens), by how much each label counts; `None` is 1 for all.
+            label_choices: (rows, tokens, choices), ids that are right in part where a label is
+                scored; `None` is the label alone.
+            label_weights: (rows, tokens, choices), by how much each choice counts; needs
+                `label_choices`.
             logits_to_keep: only the last so many positions get logits, or those at the given
                 indices; 0 means all.
             return_logits: `None` leaves them out in training with labels, where they are the
@@ -238,7 +241,8 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):  # type: ignore[m
             attentions as in transformers.
 
         Raises:
-            ValueError: places and features differ in number; sizes and crops do not fit.
+            ValueError: places and features differ in number; sizes and crops do not fit; one of
+                `label_choices` and `label_weights` is given without the other.
         """
         outputs = self.model(
             input_ids=input_ids,
@@ -262,7 +266,12 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):  # type: ignore[m
         if labels is not None:
             chunk = max(1, LOGITS_PER_CHUNK // self.config.vocab_size)
             loss = score_labels(
-                self.lm_head, hidden, labels, chunk, num_items_in_batch, label_weights
+                self.lm_head,
+                hidden,
+                labels,
+                chunk,
+                num_items_in_batch,
+                _pair(label_choices, label_weights),
             )
         return CausalLMOutputWithPast(
             loss=loss,
@@ -339,35 +348,45 @@ def positions_from_mask(attention_mask: torch.Tensor, past_length: int) -> torch
     return positions.clamp(min=0)[:, past_length:]
 
 
+def _pair(
+    choices: torch.Tensor | None, weights: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor] | None:
+    if choices is None and weights is None:
+        return None
+    if choices is None or weights is None:
+        raise ValueError("label_choices and label_weights go together; give both or none.")
+    return choices, weights
+
+
 def score_labels(
     head: nn.Module,
     hidden: torch.Tensor,
     labels: torch.Tensor,
     chunk: int,
     num_items_in_batch: int | torch.Tensor | None = None,
-    label_weights: torch.Tensor | None = None,
+    soft_labels: tuple[torch.Tensor, torch.Tensor] | None = None,
 ) -> torch.Tensor:
     """Next-token cross-entropy of labels (rows, tokens), from hidden states (rows, tokens, hidden).
 
     Logits exist for scored positions only, and for `chunk` of them at a time: where that is not
-    all, they are computed again for their gradients. The sum, weighted by `label_weights` (rows,
-    tokens) where given, is divided by `num_items_in_batch`, or by the number of scored positions;
-    it is 0 where there is none.
+    all, they are computed again for their gradients. `soft_labels`, ids and weights of (rows,
+    tokens, choices) each, stand in for the labels where these are scored. The sum is divided by
+    `num_items_in_batch`, or by the number of scored positions; it is 0 where there is none.
     """
     is_scored = labels[:, 1:] != IGNORED_LABEL
     states = hidden[:, :-1][is_scored]  # (scored positions, hidden)
-    targets = labels[:, 1:][is_scored]
-    weights = (
-        torch.ones(len(targets), device=states.device)
-        if label_weights is None
-        else label_weights[:, 1:][is_scored].float()
-    )
+    if soft_labels is None:
+        choices = labels[:, 1:][is_scored].unsqueeze(1)  # (scored positions, choices)
+        weights = torch.ones(choices.shape, device=states.device)
+    else:
+        choices, weights = (each[:, 1:][is_scored] for each in soft_labels)
     total = states.float().sum() * 0.0  # a loss without scored positions still has (zero) gradients
 
     def score(some: torch.Tensor, wanted: torch.Tensor, weighing: torch.Tensor) -> torch.Tensor:
-        return cross_entropy(head(some).float(), wanted, reduction="none") @ weighing
+        likelihoods: torch.Tensor = head(some).float().log_softmax(dim=-1)
+        return -(likelihoods.gather(1, wanted) * weighing).sum()
 
-    chunks = (torch.split(each, chunk) for each in (states, targets, weights))
+    chunks = (torch.split(each, chunk) for each in (states, choices, weights))
     for part in zip(*chunks, strict=True) if len(states) else ():
         if len(states) > chunk and torch.is_grad_enabled():
             total = total + checkpoint(score, *part, use_reentrant=False)

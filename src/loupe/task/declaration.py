@@ -130,12 +130,21 @@ class Task:
         Raises:
             FieldError: a value is missing or malformed.
         """
+        return self.format_fields(row)[0]
+
+    def format_fields(self, row: Mapping[str, Any]) -> tuple[str, dict[str, tuple[int, int]]]:
+        """Write a row as answer text, and tell where in it each field begins and ends.
+
+        Raises:
+            FieldError: a value is missing or malformed.
+        """
         values = self.normalise(row)
-        parts = []
+        answer, places = "", {}
         for literal, name, following in template_parts(self.answer):
-            text = self.fields[name].format(values[name])
-            parts += [literal, protect(text, following)]
-        return "".join(parts) + template_end(self.answer)
+            begin = len(answer) + len(literal)
+            answer += literal + protect(self.fields[name].format(values[name]), following)
+            places[name] = begin, len(answer)
+        return answer + template_end(self.answer), places
 
     def parse(self, text: str) -> Answer:
         """Read the typed values off an answer."""

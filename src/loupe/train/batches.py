@@ -12,6 +12,7 @@ from torch.utils.data import Dataset, Sampler
 from loupe import vlm
 from loupe.train.examples import Example, Sample
 from loupe.train.pictures import PictureCache, vary_picture
+from loupe.train.soft_labels import SoftLabels, Spellings, collect_spellings
 
 __all__ = ["IGNORED_LABEL", "Collator", "ExampleDataset", "LengthGroupedOrder", "count_scored"]
 
@@ -44,6 +45,11 @@ class ExampleDataset(Dataset[Sample]):
     def lengths(self) -> list[int]:
         """Tokens of each example."""
         return [len(example) for example in self.examples]
+
+    @property
+    def spellings(self) -> Spellings:
+        """Token ids of each price that occurs, by field."""
+        return collect_spellings(self.examples)
 
     def __len__(self) -> int:
         """Give the number of examples."""
@@ -100,26 +106,21 @@ class LengthGroupedOrder(Sampler[Draw]):
 
 
 class Collator:
-    """Makes a batch of samples, padded on the right.
+    """Makes a batch of samples, padded on the right, with soft labels where asked."""
 
-    Where `digit_weight` is not 1, the batch says how much each label counts in the loss.
-    """
-
-    def __init__(self, processor: Any, digit_weight: float = 1.0) -> None:
+    def __init__(self, processor: Any, soft_labels: SoftLabels | None = None) -> None:
         self._processor = processor
         self._padding_id = processor.tokenizer.pad_token_id
-        self._digit_weight = digit_weight
-        self._digits = torch.tensor(
-            [] if digit_weight == 1 else _tokens_of_digits(processor.tokenizer)
-        )
+        self._soft_labels = soft_labels
 
     def __call__(self, samples: Sequence[Sample]) -> dict[str, Any]:
         """Give a batch.
 
         Returns:
             `input_ids`, `attention_mask`, `labels`: (samples, tokens); labels are the ids of the
-            answer, its end included, and -100 elsewhere. `row_ids`: list of str. `label_weights`,
-            (samples, tokens), where digits have a weight. And the model's picture inputs.
+            answer, its end included, and -100 elsewhere. `row_ids`: list of str. With soft labels
+            `label_choices` and `label_weights`, (samples, tokens, choices). And the model's
+            picture inputs.
         """
         examples = [sample.example for sample in samples]
         shape = len(samples), max(map(len, examples))
@@ -131,24 +132,15 @@ class Collator:
             input_ids[row, :end] = torch.tensor(example.prompt_ids + example.answer_ids)
             labels[row, begin:end] = torch.tensor(example.answer_ids)
             attention_mask[row, :end] = 1
-        weighing = {}
-        if self._digit_weight != 1:
-            is_digit = torch.isin(labels, self._digits)
-            weighing["label_weights"] = torch.where(is_digit, self._digit_weight, 1.0)
+        soft = self._soft_labels.soften(examples, labels) if self._soft_labels else {}
         return {
             "input_ids": input_ids,
             "attention_mask": attention_mask,
             "labels": labels,
-            **weighing,
+            **soft,
             "row_ids": [example.row_id for example in examples],
             **vlm.prepare_pictures(self._processor, [sample.picture for sample in samples]),
         }
-
-
-def _tokens_of_digits(tokenizer: Any) -> list[int]:
-    """Give the ids of the tokens that are digits and nothing else."""
-    texts = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
-    return [token for token, text in enumerate(texts) if text.strip().isdecimal()]
 
 
 def count_scored(labels: torch.Tensor) -> int:

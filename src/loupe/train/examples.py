@@ -12,7 +12,17 @@ from loupe import vlm
 from loupe.errors import TrainError
 from loupe.task import FieldError, Task
 
-__all__ = ["Encoder", "Example", "LeftOut", "Sample"]
+__all__ = ["Encoder", "Example", "LeftOut", "PricePlace", "Sample"]
+
+
+@dataclass(frozen=True)
+class PricePlace:
+    """Where a price stands in an answer: from `begin` up to `end` of its token ids."""
+
+    field: str
+    value: float
+    begin: int
+    end: int
 
 
 @dataclass(frozen=True)
@@ -24,6 +34,7 @@ class Example:
     """With one image token for each place of a picture feature."""
     answer_ids: tuple[int, ...]
     answer: str
+    prices: tuple[PricePlace, ...] = ()
 
     def __len__(self) -> int:
         """Give the number of tokens."""
@@ -73,7 +84,7 @@ class Encoder:
             TrainError: the tokenizer melts the prompt's end and the answer's begin together.
         """
         try:
-            answer = self._task.format(values)
+            answer, places = self._task.format_fields(values)
         except FieldError as error:
             return LeftOut(row_id, "value", str(error))
         answer_ids = self._answer_ids(answer)
@@ -81,7 +92,13 @@ class Encoder:
         if reserved or answer_ids[-1:] != (self._dialogue.end_id,):
             names = self._processor.tokenizer.convert_ids_to_tokens(reserved or answer_ids[-1:])
             return LeftOut(row_id, "special_token", f"{answer!r} holds {', '.join(names)}")
-        return Example(row_id, self._prompt_for(size), answer_ids, answer)
+        prices = tuple(
+            PricePlace(name, self._task.fields[name].parse(answer[begin:end]), *tokens)
+            for name, (begin, end) in places.items()
+            if self._task.fields[name].type == "price"
+            and (tokens := self._find_tokens(answer, begin, end))
+        )
+        return Example(row_id, self._prompt_for(size), answer_ids, answer, prices)
 
     def _answer_ids(self, answer: str) -> tuple[int, ...]:
         """Ids that follow the prompt's when both are tokenized together, which is what is asked."""
@@ -94,6 +111,20 @@ class Encoder:
                 "chat template with a special token or a line end."
             )
         return whole[len(prompt) :]
+
+    def _find_tokens(self, answer: str, begin: int, end: int) -> tuple[int, int] | None:
+        """Give the places in the answer's ids of the tokens of a piece of its text."""
+        if not self._processor.tokenizer.is_fast:
+            return None  # it cannot tell where its tokens stand in the text
+        before = len(self._dialogue.prompt)
+        text = self._dialogue.prompt + answer
+        spans = self._processor.tokenizer(text, return_offsets_mapping=True)["offset_mapping"]
+        tokens = [
+            place - len(self._bare_prompt_ids)
+            for place, (first, last) in enumerate(spans)
+            if first < before + end and last > before + begin
+        ]
+        return tokens[0], tokens[-1] + 1
 
     def _tokenize(self, text: str) -> tuple[int, ...]:
         # Not by the processor: without a picture the tag is plain text, and takes part in neither

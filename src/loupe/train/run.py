@@ -34,6 +34,7 @@ from loupe.train.callbacks import (
 from loupe.train.examples import Sample
 from loupe.train.optimizer import build_optimizer, default_learning_rate
 from loupe.train.schedule import RunClock, learning_rate_share
+from loupe.train.soft_labels import SoftLabels
 from loupe.train.trainer import AnswerTrainer
 from loupe.train.validation import Validation
 
@@ -70,7 +71,7 @@ def train_on(
 
     Args:
         predictor: the model, ready to be trained, with processor and task.
-        train: samples by draw (place, epoch), with `lengths`.
+        train: samples by draw (place, epoch), with `lengths` and, for price_spread, `spellings`.
         validation: rows to answer from time to time; None for none.
         options: of these `dataset` and `model` are not read.
         tracker: started.
@@ -153,11 +154,24 @@ def _make_trainer(
         predictor.processor,
         train,
         evaluate_now,
-        options.digit_weight,
+        _soften(predictor, train, options),
         model=predictor.model,
         optimizers=(optimizer, schedule),
     )
     return trainer
+
+
+def _soften(
+    predictor: Predictor, train: Dataset[Sample], options: TrainOptions
+) -> SoftLabels | None:
+    if options.digit_weight == 1 and options.price_spread == 0:
+        return None
+    return SoftLabels(
+        predictor.processor.tokenizer,
+        options.digit_weight,
+        options.price_spread,
+        getattr(train, "spellings", {}),
+    )
 
 
 def _arguments(options: TrainOptions, steps: int) -> TrainingArguments:

@@ -196,11 +196,16 @@ def _load(options: TrainOptions, dataset: Dataset) -> Predictor:
                 f"num_crops is for Phi-3-Vision; {options.model!r} has no HD crops. Drop num_crops."
             )
         processor.image_processor.num_crops = options.num_crops
-    if options.digit_weight != 1 and "label_weights" not in signature(model.forward).parameters:
+    is_soft = options.digit_weight != 1 or options.price_spread != 0
+    if is_soft and "label_weights" not in signature(model.forward).parameters:
         raise TrainError(
-            f"digit_weight is for Phi-3-Vision; the loss of {options.model!r} weighs all tokens "
-            "alike. Drop digit_weight."
+            f"digit_weight and price_spread are for Phi-3-Vision; the loss of {options.model!r} "
+            "weighs all tokens alike. Drop them."
         )
+    has_price = any(field.type == "price" for field in dataset.task.fields.values())
+    if options.price_spread and not (has_price and processor.tokenizer.is_fast):
+        lack = "the tokenizer cannot tell its places" if has_price else "the task has no price"
+        raise TrainError(f"price_spread {options.price_spread}: {lack}. Drop price_spread.")
     stop_generation_at(model, make_dialogue(processor, dataset.task.question))
     return Predictor(model, processor, dataset.task)
 

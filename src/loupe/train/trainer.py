@@ -16,6 +16,7 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 from loupe.errors import TrainError
 from loupe.train.batches import Collator, LengthGroupedOrder
 from loupe.train.examples import Sample
+from loupe.train.soft_labels import SoftLabels
 from loupe.vlm import without_progress_bars
 
 __all__ = ["AnswerTrainer", "Scores"]
@@ -31,8 +32,8 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]  # untyped in transformers
         args: its `output_dir` is the folder of checkpoints.
         train_dataset: samples by (place, epoch), with `lengths`.
         evaluate_now: gives the scores of the model as it stands; `loss` is among them.
-        digit_weight: by how much a digit counts in the loss of training, where other tokens
-            count 1.
+        soft_labels: what counts in the loss of training, and by how much; None scores the labels
+            as they are.
         **kwargs: the Trainer's.
     """
 
@@ -42,10 +43,10 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]  # untyped in transformers
         processor: Any,
         train_dataset: Dataset[Sample],
         evaluate_now: Callable[[], Scores],
-        digit_weight: float = 1.0,
+        soft_labels: SoftLabels | None = None,
         **kwargs: Any,
     ) -> None:
-        collator = Collator(processor, digit_weight)
+        collator = Collator(processor, soft_labels)
         super().__init__(args=args, train_dataset=train_dataset, data_collator=collator, **kwargs)
         self.remove_callback(PrinterCallback)  # it prints to stdout
         self._processor = processor

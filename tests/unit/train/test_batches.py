@@ -1,5 +1,4 @@
 import random
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -75,32 +74,6 @@ def test_labels_are_the_answer_and_its_end_and_nothing_else(predictor, make):
         assert predictor.processor.tokenizer.decode(example.answer_ids[-1]) == "<|end|>"
         assert not (labels[: len(example.prompt_ids)] != IGNORED_LABEL).any()
     assert count_scored(batch["labels"]) == sum(len(s.example.answer_ids) for s in samples)
-
-
-def test_digits_weigh_in_the_loss_as_asked(predictor, make):
-    rows, _ = make.rows(predictor, 3)
-    price = tuple(predictor.processor.tokenizer("price: 490.5")["input_ids"])
-    samples = [rows[place, 0] for place in range(3)]
-    samples = [replace(each, example=replace(each.example, answer_ids=price)) for each in samples]
-    batch = Collator(predictor.processor, digit_weight=3.0)(samples)
-    plain = Collator(predictor.processor)(samples)
-    assert "label_weights" not in plain
-
-    text_of = predictor.processor.tokenizer.decode
-    for weights, labels in zip(batch["label_weights"], batch["labels"], strict=True):
-        words = [text_of([label]).strip() for label in labels[labels != IGNORED_LABEL]]
-        weighed = weights[labels != IGNORED_LABEL].tolist()
-        assert weighed == [3.0 if word.isdigit() else 1.0 for word in words]
-        assert "".join(word for word in words if word.isdigit()) == "4905"
-
-    model, count = predictor.model, count_scored(plain["labels"])
-    for each in (batch, plain):
-        del each["row_ids"]
-    with torch.no_grad():
-        heavier, as_told = model(**batch).loss, model(**plain).loss
-        digits = plain | {"labels": torch.where(batch["label_weights"] == 3, plain["labels"], -100)}
-        of_digits = model(**digits, num_items_in_batch=count).loss
-    assert heavier.item() == pytest.approx((as_told + 2 * of_digits).item(), abs=1e-5)
 
 
 @pytest.mark.parametrize("family", ["tiny_checkpoint", "llava_checkpoint"])

@@ -56,8 +56,8 @@ def test_special_tokens_in_a_title_stay_text(processor, encoder, title):
 
 def test_an_answer_that_holds_a_special_token_is_left_out_with_its_reason(processor):
     class Careless(Task):
-        def format(self, row):
-            return f"Product: {row['title']}"
+        def format_fields(self, row):
+            return f"Product: {row['title']}", {}
 
     task = Task.load()
     careless = Careless(task.question, task.answer, task.fields)
