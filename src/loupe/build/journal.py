@@ -11,9 +11,9 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from loupe.build.hashing import hash_text
 from loupe.build.ledger import Reason, Rejection
 from loupe.build.pictures import HASH_BYTES, CheckedPicture
-from loupe.build.rows.examine import hash_text
 
 __all__ = ["Entry", "Journal", "picture_file"]
 

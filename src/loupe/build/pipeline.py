@@ -18,8 +18,8 @@ from loupe.build.parquet import Fate, KeptRow
 from loupe.build.pictures import PictureRules
 from loupe.build.progress import Progress
 from loupe.build.retry import take_over
-from loupe.build.rows.columns import RowNames
 from loupe.build.rows.examine import Examined, Examiner, GoodRow, examine_rows
+from loupe.build.rows.names import RowNames
 from loupe.build.rows.plan import plan_columns
 from loupe.build.sources import Reading, read_table
 from loupe.build.splits import SPLITS, Placement, place_rows
@@ -149,7 +149,7 @@ def _tell_fates(
     examiner: Examiner, examined: Examined, journal: Journal, placement: Placement
 ) -> Iterator[Fate]:
     """Give the fate of each row, in order."""
-    names, id_column = RowNames(), examiner.columns.id
+    names, id_column = RowNames(examined.names), examiner.columns.id
     for number, (row, found) in enumerate(examiner.rows()):
         row_id = names.name(None if id_column is None else row[id_column])
         if isinstance(found, Rejection):

@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image
 
@@ -25,6 +23,8 @@ _EXAMPLES = 3  # of each reason
 _TILES = {"train": 24, "validation": 8, "test": 16}
 _TILE_PX = 160
 _TILE_QUALITY = 80
+_BATCH_ROWS = 10_000
+_SIDE = "{longest side}"  # no field can have such a name
 
 Values = npt.NDArray[Any]
 
@@ -67,39 +67,55 @@ def read_material(folder: Path, task: Task) -> Material:
     """Read the columns that are needed, and the pictures of the contact sheet."""
     numbers = [name for name, field in task.fields.items() if field.type in NUMBER_TYPES]
     choices = [name for name, field in task.fields.items() if field.type == "choice"]
-    names = ["group_id", "image_width", "image_height", *numbers, *choices]
-    tables = {split: pq.read_table(folder / split_file(split), columns=names) for split in SPLITS}
-    groups = pa.concat_tables(tables.values()).column("group_id")
+    splits = {split: _read_split(folder, split, numbers, choices) for split in SPLITS}
+    groups = np.concatenate([each.groups for each in splits.values()])
     return Material(
-        numbers={name: _by_split(tables, name) for name in numbers},
+        numbers={name: _by_split(splits, name) for name in numbers},
         choices={
-            name: {split: _count(table, name) for split, table in tables.items()}
-            for name in choices
+            name: {split: each.choices[name] for split, each in splits.items()} for name in choices
         },
-        sides_px={
-            split: pc.max_element_wise(table["image_width"], table["image_height"]).to_numpy()
-            for split, table in tables.items()
-        },
-        picture_sizes=sum(map(_count_sizes, tables.values()), Counter()),
-        group_sizes=groups.value_counts().field("counts").to_numpy(),
+        sides_px=_by_split(splits, _SIDE),
+        picture_sizes=sum((each.picture_sizes for each in splits.values()), Counter()),
+        group_sizes=np.unique(groups, return_counts=True)[1],
         examples=_read_examples(folder / "rejected.parquet"),
         tiles=[tile for split in SPLITS for tile in _read_tiles(folder, split, task)],
     )
 
 
-def _by_split(tables: Mapping[str, pa.Table], name: str) -> dict[str, Values]:
-    return {split: table[name].to_numpy() for split, table in tables.items()}
+@dataclass(frozen=True)
+class _Columns:
+    """Columns of one split: values of each row, and counts of what there are few different of."""
+
+    values: dict[str, Values]
+    groups: npt.NDArray[np.uint64]
+    choices: dict[str, Counter[str]]
+    picture_sizes: Counter[tuple[int, int]]
 
 
-def _count(table: pa.Table, name: str) -> Counter[str]:
-    return Counter({row["values"]: row["counts"] for row in table[name].value_counts().to_pylist()})
+def _read_split(folder: Path, split: str, numbers: list[str], choices: list[str]) -> _Columns:
+    """Read columns a batch at a time; texts do not stay in memory."""
+    values: dict[str, list[Values]] = {name: [np.zeros(0)] for name in (*numbers, _SIDE)}
+    groups: list[npt.NDArray[np.uint64]] = [np.zeros(0, np.uint64)]
+    counts = {name: Counter[str]() for name in choices}
+    sizes = Counter[tuple[int, int]]()
+    names = ["group_id", "image_width", "image_height", *numbers, *choices]
+    with pq.ParquetFile(folder / split_file(split)) as file:
+        for batch in file.iter_batches(_BATCH_ROWS, columns=names):
+            width, height = (batch[name].to_numpy() for name in ("image_width", "image_height"))
+            values[_SIDE].append(np.maximum(width, height))
+            for name in numbers:
+                values[name].append(batch[name].to_numpy())
+            ids = [int(name, 16) for name in batch["group_id"].to_pylist()]
+            groups.append(np.array(ids, np.uint64))
+            sizes.update(zip(width.tolist(), height.tolist(), strict=True))
+            for name in choices:
+                counts[name].update(batch[name].to_pylist())
+    whole = {name: np.concatenate(parts) for name, parts in values.items()}
+    return _Columns(whole, np.concatenate(groups), counts, sizes)
 
 
-def _count_sizes(table: pa.Table) -> Counter[tuple[int, int]]:
-    sizes = table.group_by(["image_width", "image_height"]).aggregate([([], "count_all")])
-    return Counter(
-        {(row["image_width"], row["image_height"]): row["count_all"] for row in sizes.to_pylist()}
-    )
+def _by_split(splits: Mapping[str, _Columns], name: str) -> dict[str, Values]:
+    return {split: each.values[name] for split, each in splits.items()}
 
 
 def _read_examples(path: Path) -> dict[str, list[Example]]:

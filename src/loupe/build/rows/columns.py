@@ -10,7 +10,7 @@ from loupe.build.rows.amounts import SIGNED_CURRENCIES, means_currency, read_amo
 from loupe.errors import BuildError
 from loupe.task import FieldError, Task, is_missing
 
-__all__ = ["NUMBER_TYPES", "Columns", "RowNames", "choose_column", "read_values", "resolve_columns"]
+__all__ = ["NUMBER_TYPES", "Columns", "choose_column", "read_values", "resolve_columns"]
 
 _PICTURE_COLUMNS = ("image", "image_path", "file_name", "imageurl", "image_url", "url")
 _ID_COLUMNS = ("product_code", "id")
@@ -132,27 +132,6 @@ def _currency_of(column: str) -> str | None:
     """
     ending = column.rpartition("_")[2].upper()
     return ending if ending in SIGNED_CURRENCIES else None
-
-
-class RowNames:
-    """Give each row a name of its own: its id, with `#2` and so on where an id comes again.
-
-    Without ids, or where a row has none, it is `row-` and the row's number, from 1.
-    """
-
-    def __init__(self) -> None:
-        self._names: dict[str, int] = {}  # how often each was wanted
-        self._rows = 0
-
-    def name(self, cell: Any) -> str:
-        """Name the next row, whose id is in this cell; None where the table has no ids."""
-        self._rows += 1
-        base = name = f"row-{self._rows}" if is_missing(cell) else str(cell)
-        while name in self._names:
-            self._names[base] += 1
-            name = f"{base}#{self._names[base]}"
-        self._names[name] = 1
-        return name
 
 
 def _choose_picture(name: str | None, available: list[str]) -> str:

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from loupe.build.hashing import hash_text
 from loupe.build.ledger import Reason, Rejection
 from loupe.build.rows.columns import NUMBER_TYPES, Columns, read_values
 from loupe.build.rows.locate import Embedded, Place, Url, locate_picture
+from loupe.build.rows.names import name_key
 from loupe.build.table import Table
 from loupe.task import Task, is_missing
 
@@ -23,7 +25,6 @@ __all__ = [
     "Examiner",
     "GoodRow",
     "examine_rows",
-    "hash_text",
     "key_of",
     "normalise_title",
 ]
@@ -45,7 +46,8 @@ class Examined:
 
     `places` points into `place_keys`, sorted and each once; -1 where the row was rejected. `keys`
     has by rule the hash of what ties a row to others, 0 for nothing; `numbers` and `choices` have
-    the values of the task's fields of such types, choices as hashes.
+    the values of the task's fields of such types, choices as hashes; `names` has the keys of the
+    rows' ids, of rejected rows too.
     """
 
     places: npt.NDArray[np.int64]
@@ -53,6 +55,7 @@ class Examined:
     keys: dict[str, npt.NDArray[np.uint64]]
     numbers: dict[str, npt.NDArray[np.float64]]
     choices: dict[str, npt.NDArray[np.uint64]]
+    names: npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,9 @@ def examine_rows(examiner: Examiner) -> Examined:
         kind: {name: array("d" if kind == "numbers" else "Q") for name in by_name}
         for kind, by_name in measures.items()
     }
+    names, id_column = array("Q"), examiner.columns.id
     for row, found in examiner.rows():
+        names.append(name_key(None if id_column is None else row.get(id_column)))
         for kind, by_name in measures.items():
             for name, measure in by_name.items():
                 value = measure(row, found) if isinstance(found, GoodRow) else _NOTHING
@@ -104,6 +109,7 @@ def examine_rows(examiner: Examiner) -> Examined:
         keys={name: np.asarray(each, np.uint64) for name, each in found_by["keys"].items()},
         numbers={name: np.asarray(each, np.float64) for name, each in found_by["numbers"].items()},
         choices={name: np.asarray(each, np.uint64) for name, each in found_by["choices"].items()},
+        names=np.asarray(names, np.uint64),
     )
 
 
@@ -118,12 +124,6 @@ def key_of(place: Place) -> int:
     except OSError:
         return hash_text(f"file {place.path}")
     return hash_text(f"file {place.path} {status.st_size} {status.st_mtime_ns}")
-
-
-def hash_text(text: str) -> int:
-    """Give 64 bits, never 0: a million texts collide with a chance of 3 in 100 million."""
-    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
-    return int.from_bytes(digest[:8], "big") or 1
 
 
 def normalise_title(title: str) -> str:

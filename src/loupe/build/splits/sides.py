@@ -10,9 +10,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from loupe.build.dataset import Dataset, split_file
+from loupe.build.hashing import hash_text
 from loupe.build.journal import Journal
 from loupe.build.output import FINISHED_FILE
-from loupe.build.rows.examine import Examined, hash_text
+from loupe.build.rows.examine import Examined
 from loupe.build.splits.audit import audit_split, compare_with_random
 from loupe.build.splits.groups import Hashes, group_rows, name_groups
 from loupe.build.splits.likeness import find_alike

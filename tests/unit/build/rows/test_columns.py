@@ -3,7 +3,7 @@ from decimal import Decimal
 import pytest
 
 from loupe.build.ledger import Reason, Rejection
-from loupe.build.rows.columns import RowNames, read_values, resolve_columns
+from loupe.build.rows.columns import read_values, resolve_columns
 from loupe.errors import BuildError
 from loupe.task import Task
 
@@ -123,9 +123,3 @@ def test_integer_beyond_64_bits_rejects_the_row():
     found = read_values({"n": 2**64, "image": "x"}, task, columns)
     assert isinstance(found, Rejection)
     assert "does not fit 64 bits" in found.detail
-
-
-def test_rows_are_named_by_their_id_once_each():
-    assert list(map(RowNames().name, [7, 7, None, "N.A.", "7#2", 7])) == [
-        "7", "7#2", "row-3", "row-4", "7#2#2", "7#3",
-    ]  # fmt: skip
