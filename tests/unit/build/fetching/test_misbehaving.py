@@ -1,6 +1,7 @@
 """The whole stage against a server that misbehaves in every way that was seen to break a tool."""
 
 import gzip
+import time
 from collections import Counter
 
 import pyarrow.parquet as pq
@@ -112,12 +113,22 @@ def refuse_names(host, port, *_, **__):
     return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.1", port))]
 
 
+QUICKLY = {"read_timeout_seconds": 3.0, "max_bytes": 200_000, "retries": 1}
+
+
+@pytest.mark.parametrize(
+    ("times", "one_in", "options", "at_most_seconds"),
+    [
+        pytest.param(2, 3, QUICKLY, 60, id="quickly"),
+        pytest.param(5, 10 / 3, {}, 60, id="500-rows-by-default", marks=pytest.mark.slow),
+    ],
+)
 def test_every_row_of_a_bad_server_gets_its_reason_and_good_ones_are_kept(
-    tmp_path, site, loopback_is_public
+    tmp_path, site, loopback_is_public, times, one_in, options, at_most_seconds
 ):
-    kinds = list(KINDS) * 2
-    rows = 3 * len(kinds)
-    told = dict(zip(range(0, rows, 3), kinds, strict=True))
+    kinds = list(KINDS) * times
+    rows = round(one_in * len(kinds))
+    told = {round(place * one_in): kind for place, kind in enumerate(kinds)}
     for row in range(rows):
         if row in told:
             misbehave(site, told[row], f"/{row}.jpg")
@@ -126,17 +137,13 @@ def test_every_row_of_a_bad_server_gets_its_reason_and_good_ones_are_kept(
     source = write_catalogue(
         tmp_path, rows, imageurl=[f"{site.url}/{row}.jpg" for row in range(rows)]
     )
+    started = time.monotonic()
     build_dataset(
         BuildOptions(
-            source=str(source),
-            output=str(tmp_path / "data"),
-            image_column="imageurl",
-            timeout_seconds=30.0,
-            read_timeout_seconds=3.0,
-            max_bytes=200_000,
-            retries=1,
+            source=str(source), output=str(tmp_path / "data"), image_column="imageurl", **options
         )
     )
+    assert time.monotonic() - started < at_most_seconds
     ledger = pq.read_table(tmp_path / "data" / "ledger.parquet").to_pylist()
     found = {row["row_number"] - 1: row["reason"] for row in ledger}
     for row in [row for row in told if told[row] == "shorter_than_it_is"]:
