@@ -22,7 +22,7 @@ PERMITTED = {
     "tracking": set(),
     "vlm": {"phi3_v", "task"},
     "sample": {"task"},
-    "build": {"pixels", "task"},
+    "build": {"pixels", "task", "vlm"},
     "predict": {"pixels", "vlm", "task"},
     "train": {"vlm", "task", "tracking", "build.dataset", "predict", "evaluate.scores"},
     "evaluate": {"predict", "task", "build.dataset"},

@@ -92,6 +92,11 @@ class BuildOptions:
     likeness_bits: int | None = 4
     """Pictures whose perceptual hashes differ in at most so many of 64 bits, and whose colours
     hardly differ, count as one picture; null asks for identical pixels."""
+    likeness_model: str | None = None
+    """Checkpoint whose vision features tell pictures alike as well, such as tiny or a Phi-3-Vision
+    folder; null leaves it to the hashes."""
+    likeness_cosine: float = 0.99
+    """With likeness_model: least cosine between the features of pictures that count as one."""
     keep_sides: str | None = None
     """Earlier dataset whose rows stay in the split they had."""
     export: list[str] = field(default_factory=list)
@@ -152,6 +157,10 @@ class BuildOptions:
             raise OptionError(
                 f"validation_share {self.validation_share} and test_share {self.test_share} leave "
                 "no row to train on; both must be at least 0 and their sum below 1."
+            )
+        if not 0 < self.likeness_cosine <= 1:
+            raise OptionError(
+                f"likeness_cosine is {self.likeness_cosine}; expected above 0 and at most 1."
             )
         if self.likeness_bits is not None and not 0 <= self.likeness_bits <= MAX_LIKENESS_BITS:
             raise OptionError(

@@ -56,6 +56,7 @@ def build_dataset(options: BuildOptions) -> BuildResult:
 
     Raises:
         BuildError: no dataset can be made; the output is not touched.
+        CheckpointError: likeness_model names no checkpoint.
         DatasetError: keep_sides names a folder that is no dataset.
         OptionError: an option has a value that cannot be meant.
         TaskError: the task file does not declare a task.
@@ -69,6 +70,10 @@ def build_dataset(options: BuildOptions) -> BuildResult:
     task = Task.load(options.task)
     if options.keep_sides is not None:
         Dataset.open(options.keep_sides)
+    if options.likeness_model is not None:
+        from loupe.vlm import load_processor
+
+        load_processor(options.likeness_model)
     try:
         replaces = options.overwrite or options.retry is not None
         with open_workplace(Path(options.output), overwrite=replaces) as place:

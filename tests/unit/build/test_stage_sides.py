@@ -1,11 +1,14 @@
 """Whole builds whose rows belong together: groups, sides that stay, and the audit of the split."""
 
 import random
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from loupe.errors import DatasetError, OptionError
+from loupe.errors import CheckpointError, DatasetError, OptionError
+from loupe.options import SampleOptions
+from loupe.sample import make_sample
 
 from .conftest import draw, encode, write_catalogue
 from .test_stage import all_rows, build
@@ -58,6 +61,33 @@ def test_near_identical_pictures_stay_on_one_side_unless_switched_off(tmp_path):
     off = build(source, tmp_path / "off", likeness_bits=None).split["audit"]
     assert "likeness" not in off["rows_sharing"]
     assert off["groups"] == 60
+
+
+def test_pictures_that_a_model_sees_alike_stay_on_one_side(tmp_path):
+    """A hash does not know a picture in its mirror image; the tower of the tiny base does."""
+    sample = make_sample(SampleOptions(output=str(tmp_path / "sample"), rows=30, seed=3))
+    pictures = sorted((Path(sample.output) / "images").iterdir())
+    source = write_catalogue(tmp_path, 60)
+    for row in range(0, 60, 2):
+        picture = Image.open(pictures[row // 2])
+        mirrored = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        (tmp_path / "pictures" / f"{row}.jpg").write_bytes(encode(picture))
+        (tmp_path / "pictures" / f"{row + 1}.jpg").write_bytes(encode(mirrored))
+    found = build(source, tmp_path / "data", likeness_model="tiny", likeness_cosine=0.985)
+    shared = found.split["audit"]["rows_sharing"]
+    assert shared["likeness"] < 10
+    assert shared["embedding"] >= 56
+    sides = sides_by_title(tmp_path / "data")
+    together = [sides[f"Bag {row}"] == sides[f"Bag {row + 1}"] for row in range(0, 60, 2)]
+    assert sum(together) >= 28
+
+
+def test_a_model_that_is_none_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(CheckpointError, match="nowhere"):
+        build(
+            write_catalogue(tmp_path), tmp_path / "data", likeness_model=str(tmp_path / "nowhere")
+        )
+    assert not [path for path in tmp_path.iterdir() if "data" in path.name]
 
 
 @pytest.mark.parametrize("bits", [-1, 17])

@@ -27,6 +27,7 @@ _RULES = {
     "group_by": "the same columns of group_by",
     "picture": "identical pixels",
     "likeness": "near-identical pictures",
+    "embedding": "pictures that a model sees alike",
 }
 
 

@@ -13,9 +13,10 @@ from loupe.build.dataset import Dataset, split_file
 from loupe.build.hashing import hash_text
 from loupe.build.journal import Journal
 from loupe.build.output import FINISHED_FILE
+from loupe.build.pictures import CheckedPicture
 from loupe.build.rows.examine import Examined
 from loupe.build.splits.audit import audit_split, compare_with_random
-from loupe.build.splits.groups import Hashes, group_rows, name_groups
+from loupe.build.splits.groups import Hashes, Rows, group_rows, name_groups
 from loupe.build.splits.likeness import find_alike
 from loupe.build.splits.split import SPLITS, UNDECIDED, Sides, price_classes, split_groups
 from loupe.options import BuildOptions
@@ -52,6 +53,8 @@ def place_rows(
     keys = {rule: column[kept] for rule, column in examined.keys.items()} | {"picture": pixels}
     if options.likeness_bits is not None:
         keys["likeness"] = _liken(pixels, hashes, options.likeness_bits)
+    if options.likeness_model is not None:
+        keys["embedding"] = _embed(pixels, places, journal, options)
     titles = keys.get("title", np.zeros_like(pixels))
     anchors = np.where(titles == 0, pixels, titles)
     groups = name_groups(group_rows(keys), anchors)
@@ -82,6 +85,17 @@ def place_rows(
 def _liken(pixels: Hashes, hashes: npt.NDArray[np.uint8], max_bits: int) -> Hashes:
     _, first, inverse = np.unique(pixels, return_index=True, return_inverse=True)
     return find_alike(hashes[first], max_bits)[inverse]
+
+
+def _embed(pixels: Hashes, places: Rows, journal: Journal, options: BuildOptions) -> Hashes:
+    from loupe.build.splits.embeddings import embed_pictures, find_close
+
+    assert options.likeness_model is not None
+    _, first, inverse = np.unique(pixels, return_index=True, return_inverse=True)
+    outcomes = (journal.read(int(place)).outcome for place in places[first])
+    paths = (each.path for each in outcomes if isinstance(each, CheckedPicture))
+    embeddings = embed_pictures(paths, len(first), options.likeness_model)
+    return find_close(embeddings, options.likeness_cosine)[inverse]
 
 
 def _choose_prices(examined: Examined, task: Task) -> npt.NDArray[np.float64]:
