@@ -14,18 +14,21 @@ from loupe.build.ledger import Rejection
 __all__ = ["Progress"]
 
 WORTH_TELLING_SECONDS = 5
+_STORY_SHARE = 0.1
 
 logger = logging.getLogger(__name__)
 
 
 class Progress:
-    """A bar on stderr, only at a terminal; use it as a context manager."""
+    """A bar at a terminal, else a line from time to time; use it as a context manager."""
 
     def __init__(self, total: int) -> None:
         self._bar = tqdm(total=total, desc="pictures", unit="picture", disable=None)
+        self._total = total
         self._failures = Counter[str]()
         self._counted = 0
         self._started = time.monotonic()
+        self._told, self._told_at = 0, self._started
 
     def __enter__(self) -> Self:
         return self
@@ -48,4 +51,23 @@ class Progress:
         if isinstance(entry.outcome, Rejection):
             self._failures[str(entry.outcome.reason)] += 1
             self._bar.set_postfix(self._failures, refresh=False)
-        self._bar.update()
+        if not self._bar.disable:
+            self._bar.update()
+        elif self._counted - self._told >= _STORY_SHARE * self._total:
+            self._tell(time.monotonic())
+
+    def _tell(self, now: float) -> None:
+        if now - self._told_at < WORTH_TELLING_SECONDS or self._counted == self._total:
+            return
+        self._told, self._told_at = self._counted, now
+        rate = self._counted / (now - self._started)
+        left = round((self._total - self._counted) / rate)
+        failures = "".join(f" · {name} {count:,}" for name, count in self._failures.items())
+        logger.info(
+            "%3.0f %% · %s pictures, %.0f a second · %d:%02d left%s",
+            100 * self._counted / self._total,
+            f"{self._counted:,}",
+            rate,
+            *divmod(left, 60),
+            failures,
+        )
