@@ -24,6 +24,7 @@ def figures(folder: Path, started: float) -> dict[str, Any]:
         "title_token_f1": model[TITLE]["value"],
         "parse_rate": model["evaluate/parse_rate"]["value"],
         "price_median_ape": model[PRICE]["value"],
+        "price_median_ape_as_said": scores["said"]["scores"][PRICE]["value"],
         "price_median_ape_best_possible": scores["best_possible"][PRICE]["value"],
         "price_median_ape_category_median": true_median["scores"][PRICE]["value"],
         "picture_gain_category": gain[CATEGORY]["blind"]["value"],

@@ -31,9 +31,11 @@ stage "$out/model/training.json" train --dataset "$out/data" --output "$out/mode
   --config "$here/tiny.yaml"
 
 stage "$out/evaluation/report.html" evaluate --model "$out/model" --dataset "$out/data" \
-  --output "$out/evaluation" --words colour_word pattern_word
+  --output "$out/evaluation" --words colour_word pattern_word \
+  --price median
 
 echo "== loupe predict: one picture as JSON"
-loupe predict "$(find "$out/sample/images" -name '*.jpg' | sort | head -n 1)" --model "$out/model"
+loupe predict "$(find "$out/sample/images" -name '*.jpg' | sort | head -n 1)" --model "$out/model" \
+  --price median
 
 python "$here/demo_summary.py" "$out" "$started"

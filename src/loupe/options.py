@@ -302,6 +302,9 @@ class EvaluateOptions:
     twins: bool = True
     """Also answer with a grey picture and with another row's picture; without them nothing shows
     that the model looks."""
+    price: Literal["said", "median"] = "said"
+    """How prices are read: as the answer says them, digit by digit the likeliest, or as the median
+    of all prices that the model might say there; the report then shows both."""
     batch_size: int = 32
     """Pictures answered at a time."""
     max_new_tokens: int | None = None
@@ -333,6 +336,9 @@ class PredictOptions:
     """Task file; none means the one beside the model, else the tutorial's."""
     format: Literal["json", "table"] = "json"
     """One JSON object per picture and line, or a table for people."""
+    price: Literal["said", "median"] = "said"
+    """How prices are read: as the answer says them, or as the median of all prices that the model
+    might say there."""
     batch_size: int = 16
     """Pictures answered at a time."""
     max_new_tokens: int = 96

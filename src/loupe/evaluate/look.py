@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -45,15 +45,19 @@ class Looker:
     predictor: Predictor
     batch_size: int
     max_new_tokens: int
+    price: Literal["said", "median"]
     thumbnails: int
     """How many rows get a thumbnail."""
     tick: Callable[[int], object]
     """Told the number of pictures done since last time."""
 
     def answer(self, pictures: Sequence[Image]) -> list[Answer]:
-        """Answer pictures, greedily and free-running."""
+        """Answer pictures, greedily and free-running; prices are read as asked."""
         return self.predictor.predict(
-            pictures, batch_size=self.batch_size, max_new_tokens=self.max_new_tokens
+            pictures,
+            batch_size=self.batch_size,
+            max_new_tokens=self.max_new_tokens,
+            price=self.price,
         )
 
     def see(self, rows: Rows) -> Seen:

@@ -77,7 +77,8 @@ class EvaluateResult:
         return _aligned(lines)
 
     def _others(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        for other in (*self.scores["twins"].values(), *self.scores["baselines"].values()):
+        said = [] if self.scores["said"] is None else [self.scores["said"]]
+        for other in (*said, *self.scores["twins"].values(), *self.scores["baselines"].values()):
             yield other["label"] + (" (oracle)" if other["is_oracle"] else ""), other["scores"]
         if self.scores["best_possible"] is not None:
             yield "best possible", self.scores["best_possible"]

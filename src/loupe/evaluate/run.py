@@ -104,10 +104,10 @@ def _evaluate(
         options.seed,
     )
     answered = _answer(material, predictor, options)
-    model, twins, baselines, best = (
+    model, said, twins, baselines, best = (
         tuple(measures.measure(system) for system in systems if system.role == role)
-        for systems in [_systems(material, answered)]
-        for role in ("model", "twin", "baseline", "best_possible")
+        for systems in [_systems(material, answered, options)]
+        for role in ("model", "said", "twin", "baseline", "best_possible")
     )
     return Evaluation(
         options=options,
@@ -115,6 +115,7 @@ def _evaluate(
         measures=measures,
         seen=answered.seen,
         model=model[0],
+        said=said[0] if said else None,
         twins=twins,
         baselines=baselines,
         best_possible=best[0] if best else None,
@@ -156,6 +157,7 @@ def _answer(material: Material, predictor: Predictor, options: EvaluateOptions) 
             predictor,
             options.batch_size,
             options.max_new_tokens or _longest_answer(predictor, train.truths),
+            options.price,
             MAX_TABLE_ROWS,
             bar.update,
         )
@@ -180,10 +182,14 @@ def _longest_answer(predictor: Predictor, truths: Sequence[dict[str, Any]]) -> i
     return int(longest * ANSWER_MARGIN) + 1
 
 
-def _systems(material: Material, answered: Answered) -> list[System]:
+def _systems(material: Material, answered: Answered, options: EvaluateOptions) -> list[System]:
     task, answers = material.task, answered.seen.answers
     fields = tuple(task.fields)
     systems = [System("model", "the model", "model", answers, fields)]
+    prices = tuple(name for name in fields if task.fields[name].type == "price")
+    if options.price != "said" and prices:
+        said = [task.parse(answer.text) for answer in answers]
+        systems.append(System("said", "the model, price as it was said", "said", said, prices))
     if answered.blind is not None:
         systems.append(System("blind", "blind twin: grey picture", "twin", answered.blind, fields))
     if answered.shuffled is not None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from loupe.task import Answer, Task
 
@@ -64,11 +65,14 @@ class Predictor:
         *,
         batch_size: int = 16,
         max_new_tokens: int = 96,
+        price: Literal["said", "median"] = "said",
         progress: Callable[[int], None] | None = None,
     ) -> list[Answer]:
         """Answer the task's question about each picture; a picture is of any mode and size.
 
-        `progress` is called with the number of pictures answered since its last call.
+        With `price` median, the prices among an answer's values are the medians of what the model
+        might say after its own words, and `text` stays what it said. `progress` is called with the
+        number of pictures answered since its last call.
         """
         from loupe.predict.generation import generate_texts
 
@@ -76,10 +80,33 @@ class Predictor:
         for start in range(0, len(pictures), batch_size):
             batch = pictures[start : start + batch_size]
             texts = generate_texts(self, batch, max_new_tokens)
-            answers += [self.task.parse(text) for text in texts]
+            parsed = [self.task.parse(text) for text in texts]
+            answers += self._read_medians(batch, parsed) if price == "median" else parsed
             if progress:
                 progress(len(batch))
         return answers
+
+    def _read_medians(
+        self, pictures: Sequence[Image.Image], answers: Sequence[Answer]
+    ) -> list[Answer]:
+        from loupe.predict.prices import read_prices
+
+        told = [place for place, answer in enumerate(answers) if answer.values is not None]
+        values = [dict(answers[place].values or {}) for place in told]
+        medians = [dict(each) for each in values]
+        prices = [name for name, field in self.task.fields.items() if field.type == "price"]
+        for name in prices if told else []:
+            shown = [pictures[place] for place in told]
+            for found, distribution in zip(
+                medians, read_prices(self, shown, values, name), strict=True
+            ):
+                if len(distribution.values):
+                    found[name] = distribution.median()
+        better = dict(zip(told, medians, strict=True))
+        return [
+            replace(answer, values=better.get(place, answer.values))
+            for place, answer in enumerate(answers)
+        ]
 
     def features(
         self, pictures: Sequence[Image.Image], *, batch_size: int = 16

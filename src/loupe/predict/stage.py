@@ -82,6 +82,7 @@ def _answer_each(
                     readable,
                     batch_size=options.batch_size,
                     max_new_tokens=options.max_new_tokens,
+                    price=options.price,
                 )
             )
             for path, each in zip(batch, opened, strict=True):

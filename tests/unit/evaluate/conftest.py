@@ -1,6 +1,6 @@
 """A dataset in memory and a predictor that reads colours: pictures are flat squares."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -65,9 +65,15 @@ class FakePredictor:
     processor: object = field(default_factory=SimpleNamespace)
     asked: list = field(default_factory=list)
 
-    def predict(self, pictures, *, batch_size=16, max_new_tokens=96, progress=None):
+    def predict(self, pictures, *, batch_size=16, max_new_tokens=96, price="said", progress=None):
         self.asked.append(len(pictures))
-        return [self.answer(picture) for picture in pictures]
+        answers = [self.answer(picture) for picture in pictures]
+        if price == "said":
+            return answers
+        return [
+            replace(answer, values=answer.values and {**answer.values, "full_price": 100.0})
+            for answer in answers
+        ]
 
     def answer(self, picture):
         colour = np.asarray(picture, dtype=float).mean(axis=(0, 1))

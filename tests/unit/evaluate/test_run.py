@@ -85,6 +85,16 @@ def test_baselines_stand_beside_the_scores(run):
     assert scores["best_possible"]["evaluate/full_price_median_ape"]["value"] <= 0.2
 
 
+def test_prices_read_otherwise_stand_beside_those_that_were_said(run):
+    result = run(price="median")
+    price = "evaluate/full_price_median_ape"
+    assert result.scores["scores"][price]["value"] > 0.5
+    assert result.scores["said"]["scores"][price]["value"] == 0.1
+    assert "the model, price as it was said" in result.summary()
+    assert "price as it was said" in Path(result.report).read_text("utf-8")
+    assert run(output=result.output + "2").scores["said"] is None
+
+
 def test_predictions_hold_truth_answer_and_errors(run):
     table = pq.read_table(Path(run().output) / "predictions.parquet").to_pylist()
     row = table[3]
@@ -257,7 +267,7 @@ def test_the_longest_answer_follows_the_training_answers(
     predictor = make_predictor(dataset)
     inner = predictor.predict
 
-    def predict(pictures, *, batch_size, max_new_tokens):
+    def predict(pictures, *, batch_size, max_new_tokens, price):
         limits.append(max_new_tokens)
         return inner(pictures)
 

@@ -70,7 +70,8 @@ def show_score(figure: Figure, interval: Interval | None) -> str:
 
 def _everyone(evaluation: Evaluation) -> list[Measured]:
     best = [] if evaluation.best_possible is None else [evaluation.best_possible]
-    return [evaluation.model, *best, *evaluation.twins, *evaluation.baselines]
+    said = [] if evaluation.said is None else [evaluation.said]
+    return [evaluation.model, *said, *best, *evaluation.twins, *evaluation.baselines]
 
 
 def _label(measured: Measured) -> str:
