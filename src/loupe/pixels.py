@@ -8,6 +8,7 @@ import io
 import struct
 import zlib
 from functools import cache, lru_cache
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from PIL import Image, ImageCms
@@ -62,7 +63,9 @@ _PROFILES_KEPT = 64  # a catalogue has a few; a transform is slow to make
 @cache
 def find_formats() -> list[str]:
     """Give the formats that can be read here, HEIF among them where its reader is installed."""
-    Image.init()
+    for name in ("Jpeg", "Mpo", "Png", "WebP", "Gif", "Bmp", "Tiff", "Avif"):
+        with contextlib.suppress(ImportError):  # Pillow may be built without
+            import_module(f"PIL.{name}ImagePlugin")
     with contextlib.suppress(ImportError):
         import pillow_heif
 

@@ -227,7 +227,7 @@ def _checkers(workers: int, pictures: int) -> Iterator[Executor]:
     """Give processes where there are many pictures, else one thread."""
     count = workers or os.cpu_count() or 1
     if count == 1 or pictures < _MANY_PICTURES:
-        pool: Executor = ThreadPoolExecutor(1)
+        pool: Executor = ThreadPoolExecutor(count)  # decoding and hashing let others run
     else:
         # A forked child would inherit the locks of this process's threads in whatever state.
         method = "forkserver" if "forkserver" in get_all_start_methods() else "spawn"
