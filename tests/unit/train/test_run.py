@@ -97,7 +97,10 @@ def test_a_killed_run_goes_on_to_the_same_weights(make, tiny_checkpoint, tmp_pat
 
     more = {"method": method, "augment": True, "lora_dropout": 0.1 if method == "lora" else 0.0}
     if method == "lora":
-        more["also_train"] = ["lm_head"]
+        more["use_dora"] = True
+        more["parts"] = {"head": "full", "projection": "full", "tower": "adapted"}
+        more["learning_rates"] = {"tower": 1e-3}
+        more["neftune_noise_alpha"] = 5.0
     whole = options_for(tmp_path / "whole", **more)
     killed = replace(whole, output=str(tmp_path / "killed"))
 

@@ -84,7 +84,12 @@ def test_an_unfinished_run_on_another_dataset_is_told(options, tmp_path):
 def test_an_adapter_folder_predicts_with_its_base(options, tmp_path, caplog):
     caplog.set_level(logging.INFO, logger="loupe")
     result = train_model(
-        replace(options, method="lora", also_train=["embed_tokens", "lm_head"], optimizer="adamw")
+        replace(
+            options,
+            method="lora",
+            parts={"embeddings": "full", "head": "full"},
+            optimizer="adamw",
+        )
     )
     folder = tmp_path / "model"
     settings = json.loads((folder / "adapter_config.json").read_text("utf-8"))
@@ -92,7 +97,7 @@ def test_an_adapter_folder_predicts_with_its_base(options, tmp_path, caplog):
     assert "adapter_model.safetensors" in files_of(folder)
     assert not {"model.safetensors", "README.md"} & files_of(folder)
     assert result.record["method"] == "lora"
-    assert "Adapters: qkv_proj in 2 modules, o_proj in 2 modules" in caplog.text
+    assert "Adapters: decoder (o_proj 2, qkv_proj 2, gate_up_proj 2, down_proj 2)" in caplog.text
     assert "tower 0.04 M frozen" in caplog.text
     predictor = Predictor.load(str(folder))
     assert len(predictor.predict([Image.new("RGB", (40, 40))], max_new_tokens=2)) == 1
@@ -123,10 +128,10 @@ def test_bf16_trains(options):
     ("change", "words"),
     [
         ({"best_metric": "accuracy"}, "best_metric 'accuracy' is no score of this task: loss, "),
-        ({"freeze": ["brain"]}, "freeze names 'brain', but no module"),
+        ({"schedule": "brain"}, "schedule .brain.: unknown. Choose one of linear"),
         ({"evaluations": 0, "best_metric": "parse_rate"}, "needs validation rows"),
     ],
-    ids=["unknown score", "unknown module", "no evaluation"],
+    ids=["unknown score", "unknown schedule", "no evaluation"],
 )
 def test_a_run_that_cannot_start_says_why_and_leaves_nothing_to_resume(options, change, words):
     with pytest.raises(TrainError, match=words):
