@@ -275,17 +275,49 @@ class TrainOptions:
     """Start again where the output folder holds a run; without it an unfinished run is resumed."""
 
     def __post_init__(self) -> None:
-        self._check_parts()
-        if not (0 <= self.label_smoothing < 1 and 0 <= self.warmup_share < 1):
-            raise OptionError(
-                f"label_smoothing is {self.label_smoothing} and warmup_share {self.warmup_share}; "
-                "expected shares of 0 to below 1."
-            )
-        if self.digit_weight <= 0 or not 0 <= self.price_spread < 1:
-            raise OptionError(
-                f"digit_weight is {self.digit_weight} and price_spread {self.price_spread}; "
-                "expected a weight above 0 and a spread of 0 to below 1."
-            )
+        modes = self.part_modes()
+        adapted = [part for part, mode in modes.items() if mode == "adapted"]
+        named = self.parts.keys() | self.learning_rates.keys()
+        kinds = {"frozen", "adapted", "full"}
+        has_adapters = self.lora_targets or self.use_dora or self.use_rslora or adapted
+        is_idle = set(modes.values()) == {"frozen"} or (self.method != "full" and not adapted)
+        idle_rates = [part for part in self.learning_rates if modes.get(part) == "frozen"]
+        noise = 1.0 if self.neftune_noise_alpha is None else self.neftune_noise_alpha
+        problems = {
+            f"parts {self.parts} and learning_rates {self.learning_rates}: expected "
+            f"{', '.join(PARTS)}, and for parts one of {', '.join(sorted(kinds))}.": not (
+                named <= set(PARTS) and set(self.parts.values()) <= kinds
+            ),
+            "method full trains without adapters: parts that are adapted, lora_targets, use_dora "
+            "and use_rslora go with --method lora or qlora. Drop them, or choose one.": (
+                self.method == "full" and has_adapters
+            ),
+            f"method {self.method} with parts {self.parts} has nothing to "
+            f"{'train' if self.method == 'full' else 'adapt'}. Name other parts, or another "
+            "method.": is_idle,
+            "parts.decoder is full, but method qlora keeps the decoder in 4 bits, which cannot be "
+            "trained. Choose adapted or frozen, or --method lora.": (
+                self.method == "qlora" and modes["decoder"] == "full"
+            ),
+            f"learning_rates names {', '.join(idle_rates)}, frozen by parts or method. Drop the "
+            "rate, or train it by parts.": bool(idle_rates),
+            f"label_smoothing is {self.label_smoothing}, lora_dropout {self.lora_dropout} and "
+            f"warmup_share {self.warmup_share}; expected shares of 0 to below 1.": not all(
+                0 <= share < 1
+                for share in (self.label_smoothing, self.lora_dropout, self.warmup_share)
+            ),
+            f"neftune_noise_alpha {self.neftune_noise_alpha} and learning_rates "
+            f"{self.learning_rates}: expected values above 0.": (
+                min(noise, *self.learning_rates.values(), 1.0) <= 0
+            ),
+            f"digit_weight is {self.digit_weight} and price_spread {self.price_spread}; expected "
+            "a weight above 0 and a spread of 0 to below 1.": (
+                self.digit_weight <= 0 or not 0 <= self.price_spread < 1
+            ),
+        }
+        for problem, is_met in problems.items():
+            if is_met:
+                raise OptionError(problem)
 
     def part_modes(self) -> dict[str, str]:
         """Give for each part how it is trained: frozen, adapted or full."""
@@ -293,40 +325,6 @@ class TrainOptions:
         if self.method != "full":
             modes["decoder"] = "adapted"
         return modes | self.parts
-
-    def _check_parts(self) -> None:
-        unknown = sorted((self.parts.keys() | self.learning_rates.keys()) - set(PARTS))
-        if unknown or not set(self.parts.values()) <= {"frozen", "adapted", "full"}:
-            raise OptionError(
-                f"parts {self.parts} and learning_rates {self.learning_rates}: expected "
-                f"{', '.join(PARTS)}, and for parts one of frozen, adapted, full."
-            )
-        modes = self.part_modes()
-        adapted = [part for part, mode in modes.items() if mode == "adapted"]
-        if self.method == "full" and (
-            adapted or self.lora_targets or self.use_dora or self.use_rslora
-        ):
-            raise OptionError(
-                "method full trains without adapters: parts that are adapted, lora_targets, "
-                "use_dora and use_rslora go with --method lora or qlora. Drop them, or choose one."
-            )
-        if self.method != "full" and not adapted:
-            raise OptionError(
-                f"method {self.method} with parts {self.parts} adapts nothing. Name a part that is "
-                "adapted, or choose --method full."
-            )
-        if self.method == "qlora" and modes["decoder"] == "full":
-            raise OptionError(
-                "parts.decoder is full, but method qlora keeps the decoder in 4 bits, which cannot "
-                "be trained. Choose adapted or frozen, or --method lora."
-            )
-        if set(modes.values()) == {"frozen"}:
-            raise OptionError(f"parts {self.parts} leave nothing to train; freeze fewer parts.")
-        if idle := [part for part in self.learning_rates if modes[part] == "frozen"]:
-            raise OptionError(
-                f"learning_rates names {', '.join(idle)}, frozen by parts or method. Drop the "
-                "rate, or train it by parts."
-            )
 
 
 @dataclass(frozen=True, kw_only=True)
