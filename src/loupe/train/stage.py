@@ -189,6 +189,8 @@ def _load(options: TrainOptions, dataset: Dataset) -> Predictor:
         torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)  # weights of new adapters
     device = choose_device("auto")
+    if device == "cuda":
+        device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"  # torchrun sets it; 4 bits stay there
     precision = choose_precision(options.precision, device)
     # What is trained is in float32; what stays as it is beneath adapters need not be.
     kept = "float32" if options.method == "full" else WEIGHT_TYPES[precision]
