@@ -78,7 +78,7 @@ COMMANDS = {
         (
             "loupe train --dataset data --output model --optimizer muon --max-minutes 3",
             "loupe train --dataset data --output adapter --method lora"
-            " --also-train embed_tokens lm_head",
+            " --parts.embeddings full --parts.head full",
         ),
     ),
     "evaluate": Command(

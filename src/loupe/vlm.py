@@ -37,6 +37,7 @@ __all__ = [
     "load_model_and_processor",
     "load_processor",
     "make_dialogue",
+    "part_of",
     "pool_image_features",
     "prepare_pictures",
     "stop_generation_at",
@@ -52,8 +53,7 @@ PHI3_V_END = "<|end|>"
 PICKLED_WEIGHTS = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 PARTS = {  # the first whose pattern a parameter's name holds is its part
-    "adapters": r"\.lora_",
-    "tower": r"img_processor|vision_tower|vision_model|visual\.blocks",
+    "tower": r"img_processor|vision_tower|vision_model|visual\.(?!merger)",
     "projection": r"img_projection|glb_GN|sub_GN|multi_modal_projector|connector|visual\.merger",
     "embeddings": r"embed_tokens|wte",
     "head": r"lm_head",
@@ -78,10 +78,12 @@ def load_model_and_processor(
     dtype: torch.dtype | str = "auto",
     device: str | torch.device = "cpu",
     attention: str = "sdpa",
+    quantization: Any = None,
 ) -> tuple[Any, Any]:
     """Load a checkpoint folder, an adapter folder with its base, a hub name, or `tiny`.
 
     `dtype` "auto" keeps the checkpoint's own. An adapter is loaded onto its base, unmerged.
+    `quantization` is a quantisation config of transformers, put to work while the weights are read.
 
     Raises:
         CheckpointError: there is no such folder or hub name; its config, processor or weights are
@@ -101,6 +103,8 @@ def load_model_and_processor(
                 attn_implementation=attention,
                 use_safetensors=True,
                 output_loading_info=True,
+                quantization_config=quantization,
+                device_map=None if quantization is None else {"": device},
             )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise _explain(model, error) from error
@@ -111,7 +115,7 @@ def load_model_and_processor(
         )
     if adapter:
         loaded = _put_adapter_on(loaded, adapter)
-    return loaded.to(device).eval(), processor
+    return (loaded if quantization else loaded.to(device)).eval(), processor
 
 
 def load_processor(model: str) -> Any:
@@ -209,13 +213,22 @@ def underlying_model(model: Any) -> Any:
 
 def count_parameters_by_part(model: Any) -> dict[str, tuple[int, int]]:
     """Count (trained, all) parameters of tower, projection, embeddings, decoder, head, adapters."""
-    counts = dict.fromkeys(PARTS, (0, 0))
+    counts = dict.fromkeys(["adapters", *PARTS], (0, 0))
     for name, value in model.named_parameters():
-        part = next(part for part, pattern in PARTS.items() if re.search(pattern, name))
+        part = "adapters" if ".lora_" in name else part_of(name)
         trained, everything = counts[part]
-        size = value.numel()
+        packed = getattr(value, "quant_state", None)  # two numbers to a byte, by bitsandbytes
+        size = value.numel() if packed is None else packed.shape.numel()
         counts[part] = trained + size * int(value.requires_grad), everything + size
     return {part: count for part, count in counts.items() if count[1]}
+
+
+def part_of(name: str) -> str:
+    """Give the part of a model to which a module or parameter belongs, by its full name.
+
+    An adapter belongs to the part that it adapts.
+    """
+    return next(part for part, pattern in PARTS.items() if re.search(pattern, name))
 
 
 def choose_device(name: str) -> str:

@@ -60,7 +60,14 @@ def test_pictures_are_positional(stage):
 
 
 def test_saved_options_give_the_same_run(stage, tmp_path):
-    options = TrainOptions(dataset="d", output="o", also_train=["lm_head"], method="lora", seed=3)
+    options = TrainOptions(
+        dataset="d",
+        output="o",
+        method="lora",
+        parts={"head": "full", "tower": "adapted"},
+        learning_rates={"tower": 1e-5},
+        seed=3,
+    )
     path = save_options(options, tmp_path)
     assert cli.main(["train", "--config", str(path)]) == 0
     assert stage["options"] == options

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 from transformers import GenerationMixin, Phi3Model
 from transformers import initialization as init
 from transformers.cache_utils import Cache
@@ -20,6 +19,7 @@ from transformers.models.phi3.modeling_phi3 import Phi3PreTrainedModel, Phi3Rota
 from transformers.utils import can_return_tuple
 
 from loupe.phi3_v.configuration_phi3_v import Phi3VConfig
+from loupe.phi3_v.loss_phi3_v import score_labels, share_labels
 from loupe.phi3_v.placement_phi3_v import (
     find_image_places,
     published_picture_order,
@@ -28,7 +28,6 @@ from loupe.phi3_v.placement_phi3_v import (
 from loupe.phi3_v.vision_phi3_v import Phi3VImageEmbedding
 
 LOGITS_PER_CHUNK = 2**25  # 128 MiB in float32
-IGNORED_LABEL = -100
 
 
 class Phi3VRotaryEmbedding(Phi3RotaryEmbedding):  # type: ignore[misc]  # untyped in transformers
@@ -203,6 +202,7 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):  # type: ignore[m
         labels: torch.Tensor | None = None,
         label_choices: torch.Tensor | None = None,
         label_weights: torch.Tensor | None = None,
+        label_smoothing: float = 0.0,
         logits_to_keep: int | torch.Tensor = 0,
         return_logits: bool | None = None,
         num_items_in_batch: int | torch.Tensor | None = None,
@@ -227,6 +227,7 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):  # type: ignore[m
                 scored; `None` is the label alone.
             label_weights: (rows, tokens, choices), by how much each choice counts; needs
                 `label_choices`.
+            label_smoothing: share of each label that all tokens of the vocabulary divide, 0 to 1.
             logits_to_keep: only the last so many positions get logits, or those at the given
                 indices; 0 means all.
             return_logits: `None` leaves them out in training with labels, where they are the
@@ -271,7 +272,7 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):  # type: ignore[m
                 labels,
                 chunk,
                 num_items_in_batch,
-                _pair(label_choices, label_weights),
+                share_labels(labels, label_choices, label_weights, label_smoothing),
             )
         return CausalLMOutputWithPast(
             loss=loss,
@@ -346,50 +347,3 @@ def positions_from_mask(attention_mask: torch.Tensor, past_length: int) -> torch
     """Positions (rows, new tokens) that count real tokens alone, as `generate` counts them."""
     positions = attention_mask.long().cumsum(dim=-1) - 1
     return positions.clamp(min=0)[:, past_length:]
-
-
-def _pair(
-    choices: torch.Tensor | None, weights: torch.Tensor | None
-) -> tuple[torch.Tensor, torch.Tensor] | None:
-    if choices is None and weights is None:
-        return None
-    if choices is None or weights is None:
-        raise ValueError("label_choices and label_weights go together; give both or none.")
-    return choices, weights
-
-
-def score_labels(
-    head: nn.Module,
-    hidden: torch.Tensor,
-    labels: torch.Tensor,
-    chunk: int,
-    num_items_in_batch: int | torch.Tensor | None = None,
-    soft_labels: tuple[torch.Tensor, torch.Tensor] | None = None,
-) -> torch.Tensor:
-    """Next-token cross-entropy of labels (rows, tokens), from hidden states (rows, tokens, hidden).
-
-    Logits exist for scored positions only, and for `chunk` of them at a time: where that is not
-    all, they are computed again for their gradients. `soft_labels`, ids and weights of (rows,
-    tokens, choices) each, stand in for the labels where these are scored. The sum is divided by
-    `num_items_in_batch`, or by the number of scored positions; it is 0 where there is none.
-    """
-    is_scored = labels[:, 1:] != IGNORED_LABEL
-    states = hidden[:, :-1][is_scored]  # (scored positions, hidden)
-    if soft_labels is None:
-        choices = labels[:, 1:][is_scored].unsqueeze(1)  # (scored positions, choices)
-        weights = torch.ones(choices.shape, device=states.device)
-    else:
-        choices, weights = (each[:, 1:][is_scored] for each in soft_labels)
-    total = states.float().sum() * 0.0  # a loss without scored positions still has (zero) gradients
-
-    def score(some: torch.Tensor, wanted: torch.Tensor, weighing: torch.Tensor) -> torch.Tensor:
-        likelihoods: torch.Tensor = head(some).float().log_softmax(dim=-1)
-        return -(likelihoods.gather(1, wanted) * weighing).sum()
-
-    chunks = (torch.split(each, chunk) for each in (states, choices, weights))
-    for part in zip(*chunks, strict=True) if len(states) else ():
-        if len(states) > chunk and torch.is_grad_enabled():
-            total = total + checkpoint(score, *part, use_reentrant=False)
-        else:
-            total = total + score(*part)
-    return total / (max(1, len(states)) if num_items_in_batch is None else num_items_in_batch)

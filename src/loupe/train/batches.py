@@ -119,7 +119,8 @@ class Collator:
         Returns:
             `input_ids`, `attention_mask`, `labels`: (samples, tokens); labels are the ids of the
             answer, its end included, and -100 elsewhere. `row_ids`: list of str. With soft labels
-            `label_choices` and `label_weights`, (samples, tokens, choices). And the model's
+            `label_choices` and `label_weights`, (samples, tokens, choices), and the number
+            `label_smoothing`. And the model's
             picture inputs.
         """
         examples = [sample.example for sample in samples]

@@ -28,7 +28,7 @@ FINISHED = "training.json"
 PLAN = "plan.json"
 OPTIONS = "options.yaml"
 TRAINER_STATE = "trainer_state.json"  # what the Trainer writes last into a checkpoint
-ONLY_TO_RESUME = ("optimizer.pt", "scheduler.pt", "rng_state", TRAINER_STATE)
+ONLY_TO_RESUME = ("optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state", TRAINER_STATE)
 MAY_DIFFER = {"overwrite", "threads", "output"}  # between a run and its continuation
 
 

@@ -1,4 +1,4 @@
-"""AdamW, or Muon for the matrices inside the layers beside AdamW for the rest, as one optimizer.
+"""AdamW, Muon for the matrices inside the layers beside AdamW, or an optimizer of the Trainer.
 
 Muon: https://kellerjordan.github.io/posts/muon/. torch.optim.Muon orthogonalises in bfloat16, one
 matrix at a time, which a CPU without bfloat16 units emulates; this one works in float32 there, on
@@ -8,15 +8,28 @@ all matrices of one shape at once (benchmarks/optimizer.py measures both).
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
+from transformers import Trainer, TrainingArguments
+from transformers.training_args import OptimizerNames
 
-__all__ = ["MuonWithAdamW", "build_optimizer", "default_learning_rate", "orthogonalise"]
+from loupe.errors import TrainError
+from loupe.vlm import part_of
+
+__all__ = [
+    "MuonWithAdamW",
+    "build_optimizer",
+    "default_learning_rate",
+    "find_optimizer",
+    "orthogonalise",
+]
 
 # Coefficients of the quintic Newton-Schulz step, from the post named above: steepest at zero.
 LINEAR, CUBIC, QUINTIC = 3.4445, -4.7750, 2.0315
@@ -25,6 +38,10 @@ SMALLEST_NORM = 1e-7
 ADAMW_BETAS = (0.9, 0.95)
 ADAMW_EPSILON = 1e-8
 MUON_MOMENTUM = 0.95
+OURS = ("adamw", "muon")
+OTHERWISE_BUILT = re.compile("galore|apollo|lomo|schedule_free")
+"""Optimizers of the Trainer that take over the model or the schedule, not groups of parameters."""
+TRIAL_SHAPE = (64, 128)  # bitsandbytes keeps 8-bit moments of larger matrices only
 ADAMW_RMS = 0.2  # root mean square of an AdamW step, which Muon's is scaled to (arXiv:2502.16982)
 
 
@@ -32,7 +49,46 @@ def default_learning_rate(method: str, optimizer: str) -> float:
     """Give the peak learning rate where the options name none."""
     if optimizer == "muon":
         return 3e-3
-    return 2e-4 if method == "lora" else 1e-5
+    return 1e-5 if method == "full" else 2e-4
+
+
+def find_optimizer(name: str, learning_rate: float, device: str) -> Callable[..., Any]:
+    """Give what makes the optimizer of a name out of groups of parameters.
+
+    Those of the Trainer are built with its own settings and try a step on the device.
+
+    Raises:
+        TrainError: there is no such optimizer, or it cannot run here.
+    """
+    if name in OURS:
+        return partial(MuonWithAdamW, lr=learning_rate)
+    try:
+        arguments = TrainingArguments(
+            output_dir="unused", optim=name, learning_rate=learning_rate, use_cpu=device == "cpu"
+        )
+    except ValueError as error:
+        known = [each.value for each in OptimizerNames if not OTHERWISE_BUILT.search(each.value)]
+        raise TrainError(
+            f"optimizer {name!r} is not known. Choose {', '.join(OURS)}, or one of transformers' "
+            f"Trainer: {', '.join(known)}."
+        ) from error
+    if OTHERWISE_BUILT.search(name):
+        raise TrainError(
+            f"optimizer {name!r} takes over the model or the schedule, and parts could have no "
+            "learning rates of their own. Choose adamw, muon, adafactor or adamw_bnb_8bit."
+        )
+    try:
+        kind, settings = Trainer.get_optimizer_cls_and_kwargs(arguments)
+        trial = nn.Parameter(torch.zeros(*TRIAL_SHAPE, device=device))
+        trial.grad = torch.ones_like(trial)
+        kind([trial], **settings).step()
+    except (ImportError, ValueError, RuntimeError, AttributeError, TypeError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise TrainError(
+            f"optimizer {name!r} cannot run here ({reason}). Install what it needs, or choose "
+            "adamw or muon."
+        ) from error
+    return partial(kind, **settings)
 
 
 def build_optimizer(
@@ -40,34 +96,40 @@ def build_optimizer(
     name: str,
     learning_rate: float,
     weight_decay: float,
-    embedding_learning_rate: float | None = None,
+    part_rates: Mapping[str, float] | None = None,
 ) -> torch.optim.Optimizer:
     """Make the optimizer of everything in the model that is to be trained.
 
-    Both rates are peaks; that of the embeddings and the head is `learning_rate` where None.
+    `part_rates` are the peaks of parts that differ from `learning_rate`. Vectors have no decay.
+
+    Raises:
+        TrainError: there is no such optimizer, or it cannot run here.
     """
     outer = _outer_matrices(model)
-    by_kind: dict[str, list[nn.Parameter]] = defaultdict(list)
-    for value in model.parameters():
+    by_kind: dict[tuple[float, str], list[nn.Parameter]] = defaultdict(list)
+    for full, value in model.named_parameters():
         if not value.requires_grad:
             continue
-        if value.ndim <= 1:
-            by_kind["vectors"].append(value)
-        elif id(value) in outer:
-            by_kind["outer"].append(value)
-        else:
-            by_kind["muon" if name == "muon" and value.ndim == 2 else "matrices"].append(value)
-    groups: list[dict[str, Any]] = [
-        {"params": by_kind["muon"], "is_muon": True, "decay": weight_decay},
-        {"params": by_kind["matrices"], "decay": weight_decay},
+        kind = "matrices"
+        if sum(size > 1 for size in value.shape) <= 1:
+            kind = "vectors"
+        elif name == "muon" and value.ndim == 2 and id(value) not in outer:
+            kind = "muon"
+        by_kind[(part_rates or {}).get(part_of(full), learning_rate), kind].append(value)
+    # The Trainer tells the rate of the first group.
+    ordered = sorted(by_kind.items(), key=lambda group: (group[0][0] != learning_rate, group[0]))
+    groups = [
         {
-            "params": by_kind["outer"],
-            "decay": weight_decay,
-            "lr": embedding_learning_rate or learning_rate,
-        },
-        {"params": by_kind["vectors"]},
+            "params": values,
+            "lr": rate,
+            "weight_decay": 0.0 if kind == "vectors" else weight_decay,
+            **({"is_muon": kind == "muon"} if name in OURS else {}),
+        }
+        for (rate, kind), values in ordered
     ]
-    return MuonWithAdamW([group for group in groups if group["params"]], learning_rate)
+    device = next(model.parameters()).device.type
+    optimizer: torch.optim.Optimizer = find_optimizer(name, learning_rate, device)(groups)
+    return optimizer
 
 
 def _outer_matrices(model: Any) -> set[int]:
@@ -83,13 +145,13 @@ class MuonWithAdamW(torch.optim.Optimizer):
     """Muon for the groups that say `is_muon`, AdamW for the others.
 
     Args:
-        groups: each with `params`; `is_muon`, `decay` (decoupled weight decay) and `lr` of its own
-            where they differ from False, 0 and `lr`.
+        groups: each with `params`; `is_muon`, `weight_decay` (decoupled) and `lr` of its own where
+            they differ from False, 0 and `lr`.
         lr: peak learning rate; Muon's steps are scaled to the size of AdamW's.
     """
 
     def __init__(self, groups: list[dict[str, Any]], lr: float) -> None:
-        super().__init__(groups, {"lr": lr, "is_muon": False, "decay": 0.0})
+        super().__init__(groups, {"lr": lr, "is_muon": False, "weight_decay": 0.0})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -114,7 +176,7 @@ class MuonWithAdamW(torch.optim.Optimizer):
             ahead = torch._foreach_lerp(gradients, momenta, MUON_MOMENTUM)
             updates = orthogonalise(torch.stack(ahead))  # (matrices, rows, columns)
             scale = ADAMW_RMS * math.sqrt(max(updates.shape[1:]))
-            torch._foreach_mul_([*same_shape], 1 - group["lr"] * group["decay"])
+            torch._foreach_mul_([*same_shape], 1 - group["lr"] * group["weight_decay"])
             for value, update in zip(same_shape, updates, strict=True):
                 value.add_(update, alpha=-group["lr"] * scale)
 
@@ -139,7 +201,7 @@ class MuonWithAdamW(torch.optim.Optimizer):
             beta1=ADAMW_BETAS[0],
             beta2=ADAMW_BETAS[1],
             lr=group["lr"],
-            weight_decay=group["decay"],
+            weight_decay=group["weight_decay"],
             eps=ADAMW_EPSILON,
             maximize=False,
         )

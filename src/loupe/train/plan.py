@@ -9,6 +9,7 @@ from typing import Any
 
 from loupe import vlm
 from loupe.options import TrainOptions
+from loupe.train.adapters import Targets
 from loupe.train.material import Material
 
 __all__ = ["Plan", "count_steps", "make_plan"]
@@ -17,7 +18,9 @@ __all__ = ["Plan", "count_steps", "make_plan"]
 # 34 in 16 bits (arXiv:2205.05198, section 4.1, attention maps left out), twice that in 32.
 BYTES_KEPT = 68
 BYTES_KEPT_WHEN_RECOMPUTED = 4
-OPTIMIZER_BYTES = {"adamw": 8, "muon": 4}  # float32 moments per trained number
+# Moments per trained number where they are not the two of AdamW in float32; the rest is rounded.
+OPTIMIZER_BYTES = {"muon": 4, "sgd": 0, "adafactor": 0, "adagrad": 4, "rmsprop": 4, "lion_32bit": 4}
+ADAMW_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,8 @@ class Plan:
 
     parts: dict[str, tuple[int, int]]
     """Trained and all parameters of each part."""
-    targets: dict[str, list[str]]
-    """Modules met by each name of lora_targets, also_train or freeze."""
+    targets: Targets
+    """Layers that get an adapter."""
     train_rows: int
     validation_rows: int
     left_out: dict[str, int]
@@ -46,13 +49,15 @@ class Plan:
         """Tell it in a few lines."""
         trained, everything = (sum(counts) for counts in zip(*self.parts.values(), strict=True))
         parts = ", ".join(f"{name} {_share(*counts)}" for name, counts in self.parts.items())
-        met = ", ".join(f"{name} in {len(found)} modules" for name, found in self.targets.items())
+        adapted = ", ".join(_tell_targets(*item) for item in self.targets.items())
+        rates = ", ".join(f"{part} {rate:g}" for part, rate in options.learning_rates.items())
         left_out = ", ".join(f"{count} for {reason}" for reason, count in self.left_out.items())
         few, many = self.picture_tokens
         limit = "" if options.max_minutes is None else f", at most {options.max_minutes:g} min"
         lines = [
             f"Training {_millions(trained)} of {_millions(everything)} parameters: {parts}",
-            f"{'Adapters' if options.method == 'lora' else 'Frozen'}: {met}" if met else "",
+            f"Adapters: {adapted}" if adapted else "",
+            f"Peak learning rates of their own: {rates}" if rates else "",
             f"{self.train_rows:,} rows to train on{f' (left out: {left_out})' if left_out else ''}"
             f", {self.validation_rows:,} to validate; a picture is "
             f"{few if few == many else f'{few} to {many}'} tokens, the longest sample "
@@ -65,7 +70,7 @@ class Plan:
 
 def make_plan(
     model: Any,
-    targets: Mapping[str, list[str]],
+    targets: Targets,
     material: Material,
     options: TrainOptions,
     processes: int = 1,
@@ -74,7 +79,7 @@ def make_plan(
     longest = max(material.train.lengths)
     return Plan(
         parts=vlm.count_parameters_by_part(model),
-        targets=dict(targets),
+        targets=targets,
         train_rows=len(material.train),
         validation_rows=0 if material.validation is None else len(material.validation),
         left_out=material.count_left_out(),
@@ -97,7 +102,7 @@ def estimate_memory(model: Any, tokens: int, crops: int, options: TrainOptions) 
     """Estimate the peak in bytes: weights, gradients, optimizer, and what layers keep."""
     weights = sum(value.numel() * value.element_size() for value in model.parameters())
     trained = sum(value.numel() for value in model.parameters() if value.requires_grad)
-    state = trained * (4 + OPTIMIZER_BYTES[options.optimizer])
+    state = trained * (4 + OPTIMIZER_BYTES.get(options.optimizer, ADAMW_BYTES))
     per_sample = _activation_bytes(vlm.underlying_model(model).config, tokens, crops, options)
     return int(weights + state + options.batch_size * per_sample)
 
@@ -107,10 +112,15 @@ def _activation_bytes(config: Any, tokens: int, crops: int, options: TrainOption
     decoder = config.get_text_config()
     total = tokens * decoder.hidden_size * (decoder.num_hidden_layers * kept + BYTES_KEPT)
     tower = getattr(config, "vision_config", None)
-    if tower is not None and hasattr(tower, "patch_size") and options.method == "full":
+    is_seen = options.part_modes()["tower"] != "frozen"  # a backward pass goes through it
+    if tower is not None and hasattr(tower, "patch_size") and is_seen:
         patches = max(crops, 1) * (tower.image_size // tower.patch_size) ** 2
         total += patches * tower.hidden_size * (tower.num_hidden_layers * kept + BYTES_KEPT)
     return int(total)
+
+
+def _tell_targets(part: str, met: Mapping[str, list[str]]) -> str:
+    return f"{part} ({', '.join(f'{name} {len(found)}' for name, found in met.items())})"
 
 
 def _millions(count: int) -> str:

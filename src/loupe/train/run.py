@@ -33,7 +33,7 @@ from loupe.train.callbacks import (
 )
 from loupe.train.examples import Sample
 from loupe.train.optimizer import build_optimizer, default_learning_rate
-from loupe.train.schedule import RunClock, learning_rate_share
+from loupe.train.schedule import RunClock, learning_rate_course
 from loupe.train.soft_labels import SoftLabels
 from loupe.train.trainer import AnswerTrainer
 from loupe.train.validation import Validation
@@ -78,7 +78,7 @@ def train_on(
         steps: number of optimizer steps.
 
     Raises:
-        TrainError: the loss or a gradient has no finite value.
+        TrainError: the loss or a gradient has no finite value; the optimizer cannot run here.
         KeyboardInterrupt: a signal ended the run; its last checkpoint is whole.
     """
     folder = Path(options.output)
@@ -129,13 +129,13 @@ def _make_trainer(
         options.optimizer,
         rate,
         options.weight_decay,
-        options.embedding_learning_rate,
+        options.learning_rates,
+    )
+    course = learning_rate_course(
+        options.schedule, options.warmup_share, rate, options.schedule_settings
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer,
-        lambda step: learning_rate_share(
-            clock.progress(step), options.warmup_share, options.schedule
-        ),
+        optimizer, lambda step: course(clock.progress(step))
     )
     trainer: AnswerTrainer
 
@@ -164,13 +164,14 @@ def _make_trainer(
 def _soften(
     predictor: Predictor, train: Dataset[Sample], options: TrainOptions
 ) -> SoftLabels | None:
-    if options.digit_weight == 1 and options.price_spread == 0:
+    if options.digit_weight == 1 and options.price_spread == options.label_smoothing == 0:
         return None
     return SoftLabels(
         predictor.processor.tokenizer,
         options.digit_weight,
         options.price_spread,
         getattr(train, "spellings", {}),
+        options.label_smoothing,
     )
 
 
@@ -191,6 +192,8 @@ def _arguments(options: TrainOptions, steps: int) -> TrainingArguments:
         "gradient_accumulation_steps": options.gradient_accumulation,
         "max_grad_norm": options.max_gradient_norm,
         "bf16": choose_precision(options.precision, device) == "bf16",
+        "fp16": options.precision == "fp16",
+        "neftune_noise_alpha": options.neftune_noise_alpha,
         "use_cpu": device == "cpu",
         "seed": options.seed,
         "save_strategy": "steps",

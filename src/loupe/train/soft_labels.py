@@ -1,4 +1,4 @@
-"""Labels that count by more or less: digits by a weight, prices near the true one in part."""
+"""Labels that count by more or less: digits by a weight, prices nearby in part, or smoothed."""
 
 from __future__ import annotations
 
@@ -40,19 +40,28 @@ class SoftLabels:
             standard deviation of a normal distribution of log prices over the prices that occur.
             At each digit the tokens count as far as the prices that begin so do.
         spellings: the prices that occur; no others count.
+        smoothing: share of each label that all tokens divide.
     """
 
     def __init__(
-        self, tokenizer: Any, digit_weight: float, price_spread: float, spellings: Spellings
+        self,
+        tokenizer: Any,
+        digit_weight: float,
+        price_spread: float,
+        spellings: Spellings,
+        smoothing: float = 0.0,
     ) -> None:
+        self._smoothing = smoothing
         self._digit_weight = digit_weight
         self._digits = torch.tensor(_tokens_of_digits(tokenizer))
         self._spread = price_spread
         self._sorted = {name: sorted(prices.items()) for name, prices in spellings.items()}
         self._shares: dict[tuple[str, TokenIds], list[dict[int, float]]] = {}
 
-    def soften(self, examples: Sequence[Example], labels: torch.Tensor) -> dict[str, torch.Tensor]:
+    def soften(self, examples: Sequence[Example], labels: torch.Tensor) -> dict[str, Any]:
         """Give the model's `label_choices` and `label_weights`, (examples, tokens, choices) each.
+
+        And its `label_smoothing`, a number.
 
         labels: (examples, tokens); prompts and padding are not scored, and of no meaning here.
         """
@@ -71,7 +80,11 @@ class SoftLabels:
             weights[row, place, : len(shares)] = torch.tensor([*shares.values()])
         is_digit = torch.isin(labels, self._digits)
         weights *= torch.where(is_digit, self._digit_weight, 1.0).unsqueeze(2)
-        return {"label_choices": choices, "label_weights": weights}
+        return {
+            "label_choices": choices,
+            "label_weights": weights,
+            "label_smoothing": self._smoothing,
+        }
 
     def _share_price(self, example: Example, price: Any) -> list[dict[int, float]]:
         """Give for each token of a price the tokens that may stand there, and their shares of 1."""

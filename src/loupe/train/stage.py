@@ -9,7 +9,7 @@ from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loupe.errors import MissingExtraError, TrainError
+from loupe.errors import TrainError
 from loupe.options import TrainOptions, save_options
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ __all__ = ["TrainResult", "train_model"]
 logger = logging.getLogger(__name__)
 
 NAMED_LEFT_OUT = 100
+WEIGHT_TYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
 @dataclass(frozen=True)
@@ -70,10 +71,11 @@ def train_model(options: TrainOptions) -> TrainResult:
         TrainError: the run cannot start or cannot go on.
         DatasetError: the dataset folder is missing or unfinished.
         CheckpointError: no model can be loaded.
-        MissingExtraError: accelerate, peft or a tracker is not installed.
+        MissingExtraError: accelerate, peft, bitsandbytes or a tracker is not installed.
     """
     from loupe.build.dataset import Dataset
     from loupe.train import checkpoints
+    from loupe.train.requirements import check_requirements
 
     folder = Path(options.output)
     differing = tuple(checkpoints.differing_options(folder, asdict(options)))
@@ -83,7 +85,7 @@ def train_model(options: TrainOptions) -> TrainResult:
             options.output, options.dataset, finished, was_finished=True, differing=differing
         )
     dataset = Dataset.open(options.dataset)
-    _check_installed()
+    check_requirements(options)
     checkpoints.prepare_output(folder, overwrite=options.overwrite)
     _check_resumable(folder, differing, dataset, options)
     save_options(options, folder)
@@ -171,8 +173,10 @@ def _finish(
 def _load(options: TrainOptions, dataset: Dataset) -> Predictor:
     """Load the model to train, in the precision of its weights while training."""
     import torch
+    from transformers import BitsAndBytesConfig
 
     from loupe.predict import Predictor
+    from loupe.train.adapters import four_bit_settings
     from loupe.train.run import choose_precision
     from loupe.vlm import (
         choose_device,
@@ -185,10 +189,18 @@ def _load(options: TrainOptions, dataset: Dataset) -> Predictor:
         torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)  # weights of new adapters
     device = choose_device("auto")
-    is_halved = options.method == "lora" and choose_precision(options.precision, device) == "bf16"
-    # What is trained stays in float32: bfloat16 rounds small steps away.
+    if device == "cuda":
+        device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"  # torchrun sets it; 4 bits stay there
+    precision = choose_precision(options.precision, device)
+    # What is trained is in float32; what stays as it is beneath adapters need not be.
+    kept = "float32" if options.method == "full" else WEIGHT_TYPES[precision]
     model, processor = load_model_and_processor(
-        options.model, dtype="bfloat16" if is_halved else "float32", device=device
+        options.model,
+        dtype=kept,
+        device=device,
+        quantization=BitsAndBytesConfig(**four_bit_settings(kept))
+        if options.method == "qlora"
+        else None,
     )
     if options.num_crops is not None:
         if not hasattr(processor.image_processor, "num_crops"):
@@ -196,11 +208,11 @@ def _load(options: TrainOptions, dataset: Dataset) -> Predictor:
                 f"num_crops is for Phi-3-Vision; {options.model!r} has no HD crops. Drop num_crops."
             )
         processor.image_processor.num_crops = options.num_crops
-    is_soft = options.digit_weight != 1 or options.price_spread != 0
+    is_soft = options.digit_weight != 1 or options.price_spread or options.label_smoothing
     if is_soft and "label_weights" not in signature(model.forward).parameters:
         raise TrainError(
-            f"digit_weight and price_spread are for Phi-3-Vision; the loss of {options.model!r} "
-            "weighs all tokens alike. Drop them."
+            f"digit_weight, price_spread and label_smoothing are for Phi-3-Vision; the loss of "
+            f"{options.model!r} weighs all tokens alike. Drop them."
         )
     has_price = any(field.type == "price" for field in dataset.task.fields.values())
     if options.price_spread and not (has_price and processor.tokenizer.is_fast):
@@ -214,13 +226,6 @@ def _base_name(model: str) -> str:
     """Give the name under which a model is found again from elsewhere."""
     path = Path(model).expanduser()
     return str(path.resolve()) if path.is_dir() else model
-
-
-def _check_installed() -> None:
-    try:
-        import accelerate  # noqa: F401  # the Trainer needs it
-    except ImportError as error:
-        raise MissingExtraError("Training", "accelerate", "train") from error
 
 
 def _check_resumable(

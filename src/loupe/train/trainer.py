@@ -14,6 +14,7 @@ from torch.utils.data import Dataset, Sampler
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from loupe.errors import TrainError
+from loupe.train.adapters import add_full_parameters
 from loupe.train.batches import Collator, LengthGroupedOrder
 from loupe.train.examples import Sample
 from loupe.train.soft_labels import SoftLabels
@@ -68,7 +69,8 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]  # untyped in transformers
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Score the model as it stands, and tell the callbacks."""
-        scores = self._evaluate_now()
+        with self.accelerator.autocast():  # of a 16-bit base, parts may be trained in float32
+            scores = self._evaluate_now()
         metrics = {f"eval_{name}": value for name, value in scores.items()}
         self.log({name: value for name, value in metrics.items() if math.isfinite(value)})
         self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -77,7 +79,9 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]  # untyped in transformers
     def _clip_grad_norm(self, model: torch.nn.Module) -> Any:
         norm = super()._clip_grad_norm(model)
         rows, self._rows_of_step = self._rows_of_step, []
-        if norm is not None:
+        # fp16 skips steps until its scale fits; below 1 the gradient itself has no value.
+        scaler = self.accelerator.scaler
+        if norm is not None and (scaler is None or scaler.get_scale() < 1):
             self._check("gradient", float(norm), rows)
         return norm
 
@@ -121,9 +125,12 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]  # untyped in transformers
         """Save model and processor, and not the arguments, which the Trainer would pickle."""
         folder = Path(output_dir or self.args.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        extra = {"save_embedding_layers": False} if hasattr(self.model, "peft_config") else {}
+        has_adapters = hasattr(self.model, "peft_config")
+        extra = {"save_embedding_layers": False} if has_adapters else {}
         with without_progress_bars():
             self.model.save_pretrained(folder, state_dict=state_dict, **extra)
+        if has_adapters:
+            add_full_parameters(self.model, folder)
         (folder / "README.md").unlink(missing_ok=True)  # peft's empty form of a model card
         self._processor.save_pretrained(folder)
 

@@ -7,7 +7,7 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoModelForImageTextToText
 
 from loupe.phi3_v import modeling_phi3_v, register
-from loupe.phi3_v.modeling_phi3_v import score_labels
+from loupe.phi3_v.loss_phi3_v import score_labels, share_labels
 
 # Padding and batching change the order of float32 sums.
 CLOSE = {"rtol": 1e-4, "atol": 1e-4}
@@ -147,6 +147,19 @@ def test_the_loss_is_the_same_in_chunks(model):
         results.append((loss.detach(), hidden.grad.clone(), model.lm_head.weight.grad.clone()))
     for whole, chunked in zip(*results, strict=True):
         torch.testing.assert_close(whole, chunked)
+
+
+@pytest.mark.parametrize("chunk", [100, 4], ids=["at once", "in chunks"])
+def test_smoothed_labels_give_torchs_smoothed_cross_entropy(model, chunk):
+    torch.manual_seed(0)
+    hidden = torch.randn(2, 9, 32)
+    labels = torch.randint(0, 100, (2, 9))
+    labels[0, :5] = -100
+    shares = share_labels(labels, None, None, 0.1)
+    found = score_labels(model.lm_head, hidden, labels, chunk, shares=shares)
+    logits = model.lm_head(hidden[:, :-1]).transpose(1, 2)
+    expected = torch.nn.functional.cross_entropy(logits, labels[:, 1:], label_smoothing=0.1)
+    torch.testing.assert_close(found, expected)
 
 
 def test_the_loss_is_divided_by_what_the_trainer_counts(model, batch):

@@ -5,12 +5,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers.integrations.neftune import activate_neftune, deactivate_neftune
 
+from loupe import vlm
 from loupe.errors import TrainError
 from loupe.options import TrainOptions
 from loupe.tracking import JsonlTracker, RunDescription, Trackers
 from loupe.train import checkpoints
+from loupe.train.adapters import choose_trained
+from loupe.train.batches import Collator
+from loupe.train.examples import Sample
 from loupe.train.run import choose_precision, train_on
+from loupe.train.trainer import AnswerTrainer
 
 # accelerate warns that no GPU pins memory, and torch of its own LR scheduler under the Trainer.
 pytestmark = pytest.mark.filterwarnings("ignore:.*pin_memory.*")
@@ -87,8 +93,6 @@ def test_eight_pictures_are_learnt_by_looking_at_them(predictor, make, tmp_path)
 
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_a_killed_run_goes_on_to_the_same_weights(make, tiny_checkpoint, tmp_path, method):
-    from loupe.train.adapters import choose_trained
-
     def prepared(options):
         torch.manual_seed(0)
         predictor = make.predictor(tiny_checkpoint)
@@ -97,7 +101,10 @@ def test_a_killed_run_goes_on_to_the_same_weights(make, tiny_checkpoint, tmp_pat
 
     more = {"method": method, "augment": True, "lora_dropout": 0.1 if method == "lora" else 0.0}
     if method == "lora":
-        more["also_train"] = ["lm_head"]
+        more["use_dora"] = True
+        more["parts"] = {"head": "full", "projection": "full", "tower": "adapted"}
+        more["learning_rates"] = {"tower": 1e-3}
+        more["neftune_noise_alpha"] = 5.0
     whole = options_for(tmp_path / "whole", **more)
     killed = replace(whole, output=str(tmp_path / "killed"))
 
@@ -132,10 +139,22 @@ def test_accumulated_gradients_are_those_of_the_larger_batch(make, tiny_checkpoi
     assert (one[name] - before[name]).abs().max() > 5e-3
 
 
-def test_a_loss_without_a_value_stops_and_names_the_rows(predictor, make, tmp_path):
-    options = options_for(tmp_path / "model")
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"method": "lora"},
+        {"method": "lora", "use_dora": True, "use_rslora": True},
+        {"method": "lora", "parts": {"tower": "adapted", "projection": "full"}},
+        {"optimizer": "adafactor", "label_smoothing": 0.1, "neftune_noise_alpha": 5.0},
+    ],
+    ids=["full", "lora", "dora and rslora", "parts", "smoothed and noisy"],
+)
+def test_a_loss_without_a_value_stops_and_names_the_rows(predictor, make, tmp_path, more):
+    options = options_for(tmp_path / "model", **more)
+    predictor.model, _ = choose_trained(predictor.model, options, "tiny")
     with torch.no_grad():
-        predictor.model.lm_head.weight[0, 0] = math.nan
+        vlm.underlying_model(predictor.model).lm_head.weight[0, 0] = math.nan
     with pytest.raises(
         TrainError, match=r"loss became nan in step 1, in the batch of rows row \d, r"
     ):
@@ -148,6 +167,108 @@ def test_a_gradient_without_a_value_stops_before_it_does_harm(predictor, make, t
     with pytest.raises(TrainError, match=r"gradient became (inf|nan) in step 1"):
         run(predictor, make, options_for(tmp_path / "model"), 10)
     assert torch.equal(before, predictor.model.lm_head.weight)
+
+
+@pytest.mark.parametrize(("scale", "stops"), [(1024.0, False), (0.5, True)], ids=str)
+def test_fp16_may_skip_steps_while_its_scale_is_sought(
+    predictor, make, tmp_path, monkeypatch, scale, stops
+):
+    def make_trainer(*arguments, **settings):
+        trainer = AnswerTrainer(*arguments, **settings)
+        trainer.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+        return trainer
+
+    monkeypatch.setattr("loupe.train.run.AnswerTrainer", make_trainer)
+    predictor.model.model.norm.weight.register_hook(lambda gradient: gradient * math.inf)
+    options = options_for(tmp_path / "model", evaluations=0)
+    if stops:
+        with pytest.raises(TrainError, match="gradient became"):
+            run(predictor, make, options, 1)
+    else:
+        outcome = run(predictor, make, options, 1)
+        assert (outcome.checkpoint / "scaler.pt").is_file()
+        checkpoints.copy_model_files(outcome.checkpoint, tmp_path)
+        assert not list(tmp_path.glob("*.pt"))
+
+
+def test_noise_falls_on_words_alone(predictor, make):
+    model, alpha = predictor.model, 5.0
+    rows, _ = make.rows(predictor, 2)
+    short, long = rows.examples[0], rows.examples[1]
+    long = replace(long, answer_ids=long.answer_ids + long.answer_ids)
+    samples = [Sample(short, rows.picture(0)), Sample(long, rows.picture(1))]
+    batch = Collator(predictor.processor)(samples)
+    del batch["row_ids"]
+    seen = []
+    model.model.layers[0].register_forward_pre_hook(
+        lambda _, states, named: seen.append(states[0] if states else named["hidden_states"]),
+        with_kwargs=True,
+    )
+    with torch.no_grad():
+        model.train()(**batch)
+        handle = activate_neftune(model, alpha)
+        model(**batch)
+        model.eval()(**batch)
+        deactivate_neftune(model, handle)
+    plain, noisy, answering = seen
+    places = batch["input_ids"] == model.config.image_token_id
+    moved = (noisy - plain).abs()
+    assert places.any()
+    assert moved[places].max() == 0
+    assert moved[~places].min(dim=-1).values.max() > 0
+    assert moved.max() <= alpha / math.sqrt(plain.shape[1] * plain.shape[2]) + 1e-6
+    assert torch.equal(answering, plain)
+
+
+def test_noise_on_padding_does_not_reach_the_loss(predictor, make):
+    model = predictor.model.train()
+    rows, _ = make.rows(predictor, 2)
+    short, long = rows.examples[0], rows.examples[1]
+    long = replace(long, answer_ids=long.answer_ids + long.answer_ids)
+    samples = [Sample(short, rows.picture(0)), Sample(long, rows.picture(1))]
+    batch = Collator(predictor.processor)(samples)
+    del batch["row_ids"]
+    padding = (batch["attention_mask"] == 0)[..., None]
+    assert padding.any()
+    with torch.no_grad():
+        plain = model(**batch).loss
+        model.model.embed_tokens.register_forward_hook(
+            lambda _, ids, embeds: embeds + padding * torch.randn_like(embeds)
+        )
+        assert torch.equal(model(**batch).loss, plain)
+
+
+def test_noise_and_smoothing_reach_the_run_and_leave_it(predictor, make, tiny_checkpoint, tmp_path):
+    losses = {}
+    for name, more in {
+        "plain": {},
+        "noisy": {"neftune_noise_alpha": 5.0},
+        "smoothed": {"label_smoothing": 0.2},
+    }.items():
+        fresh = make.predictor(tiny_checkpoint)
+        options = options_for(tmp_path / name, evaluations=0, **more)
+        run(fresh, make, options, 2)
+        written = (tmp_path / name / "metrics.jsonl").read_text("utf-8")
+        losses[name] = json.loads(written.splitlines()[0])["train/loss"]
+        assert not fresh.model.model.embed_tokens._forward_hooks
+    assert len(set(losses.values())) == 3
+
+
+@pytest.mark.parametrize("optimizer", ["adamw_torch_fused", "adafactor"])
+def test_optimizers_of_the_trainer_learn_at_each_parts_rate(predictor, make, tmp_path, optimizer):
+    before = {name: value.clone() for name, value in predictor.model.state_dict().items()}
+    options = options_for(
+        tmp_path / "model",
+        optimizer=optimizer,
+        schedule="warmup_stable_decay",
+        learning_rates={"head": 1e-12},
+    )
+    outcome = run(predictor, make, options, 40)
+    after = predictor.model.state_dict()
+    assert torch.allclose(after["lm_head.weight"], before["lm_head.weight"], atol=1e-9)
+    name = "model.layers.0.self_attn.qkv_proj.weight"
+    assert (after[name] - before[name]).abs().max() > 1e-3
+    assert outcome.best_score < 5.0  # from the logarithm of 361 tokens, 5.9, by a random head
 
 
 def test_a_run_ends_when_its_time_is_up(predictor, make, tmp_path):

@@ -1,6 +1,9 @@
 import pytest
+import torch
+from transformers import get_scheduler
 
-from loupe.train.schedule import RunClock, learning_rate_share
+from loupe.errors import TrainError
+from loupe.train.schedule import RunClock, learning_rate_course
 
 
 class Hands:
@@ -62,8 +65,7 @@ def test_the_time_left_follows_from_the_speed():
     ("schedule", "half_way"), [("cosine", 0.5), ("linear", 0.5), ("constant", 1.0)]
 )
 def test_the_rate_rises_then_takes_its_course(schedule, half_way):
-    def share(progress):
-        return learning_rate_share(progress, 0.1, schedule)
+    share = learning_rate_course(schedule, 0.1, 1e-3, {})
 
     assert 0 < share(0) < 0.02
     assert share(0.05) == pytest.approx(0.5)
@@ -73,4 +75,56 @@ def test_the_rate_rises_then_takes_its_course(schedule, half_way):
 
 
 def test_without_warm_up_the_rate_starts_at_its_peak():
-    assert learning_rate_share(0, 0, "cosine") == 1
+    assert learning_rate_course("cosine", 0, 1e-3, {})(0) == 1
+
+
+@pytest.mark.parametrize(
+    ("schedule", "settings"),
+    [
+        ("cosine", {}),
+        ("linear", {}),
+        ("constant_with_warmup", {}),
+        ("polynomial", {"power": 2, "lr_end": 1e-5}),
+        ("inverse_sqrt", {}),
+        ("cosine_with_restarts", {"num_cycles": 3}),
+        ("cosine_with_min_lr", {"min_lr": 1e-4}),
+        ("cosine_warmup_with_min_lr", {"min_lr_rate": 0.1}),
+    ],
+)
+def test_courses_are_those_of_transformers_after_the_warm_up(schedule, settings):
+    share = learning_rate_course(schedule, 0.1, 1e-3, settings)
+    theirs = get_scheduler(
+        schedule,
+        torch.optim.SGD([torch.zeros(1)], lr=1e-3),
+        num_warmup_steps=20,
+        num_training_steps=200,
+        scheduler_specific_kwargs=settings,
+    ).lr_lambdas[0]
+    for step in range(20, 201):
+        # cosine_warmup_with_min_lr is one step ahead, and a step is another part of their run
+        is_ahead = schedule == "cosine_warmup_with_min_lr"
+        assert share(step / 200) == pytest.approx(theirs(step), abs=0.01 if is_ahead else 1e-9)
+
+
+def test_the_rate_stays_then_falls_in_the_decay_share():
+    share = learning_rate_course("warmup_stable_decay", 0.1, 1e-3, {"decay_share": 0.4})
+    assert [share(0.1), share(0.59), share(0.8), share(1)] == pytest.approx([1, 1, 0.5, 0])
+
+
+@pytest.mark.parametrize(
+    ("schedule", "warmup", "settings", "words"),
+    [
+        ("cosin", 0.1, {}, "schedule 'cosin': unknown. Choose one of linear, cosine, "),
+        ("greedy", 0.1, {}, "follows a metric, not the course of the run"),
+        ("reduce_lr_on_plateau", 0.1, {}, "follows a metric, not the course of the run"),
+        ("linear", 0.1, {"power": 2}, "'linear' cannot be had with schedule_settings"),
+        ("cosine_with_min_lr", 0.1, {}, "min_lr"),
+        ("polynomial", 0.1, {"lr_end": 1.0}, "must be smaller than initial lr"),
+        ("polynomial", 0.1, {"num_decay_steps": 3}, "do not fit .* There are num_cycles, "),
+        ("constant", 0.1, {"power": 2}, "constant has none"),
+        ("inverse_sqrt", 0.0, {}, "raise warmup_share"),
+    ],
+)
+def test_schedules_that_cannot_be_had_are_refused(schedule, warmup, settings, words):
+    with pytest.raises(TrainError, match=words):
+        learning_rate_course(schedule, warmup, 1e-3, settings)

@@ -3,6 +3,7 @@ import logging
 from dataclasses import replace
 
 import pytest
+import torch
 from PIL import Image
 
 from loupe import vlm
@@ -84,7 +85,12 @@ def test_an_unfinished_run_on_another_dataset_is_told(options, tmp_path):
 def test_an_adapter_folder_predicts_with_its_base(options, tmp_path, caplog):
     caplog.set_level(logging.INFO, logger="loupe")
     result = train_model(
-        replace(options, method="lora", also_train=["embed_tokens", "lm_head"], optimizer="adamw")
+        replace(
+            options,
+            method="lora",
+            parts={"embeddings": "full", "head": "full"},
+            optimizer="adamw",
+        )
     )
     folder = tmp_path / "model"
     settings = json.loads((folder / "adapter_config.json").read_text("utf-8"))
@@ -92,17 +98,54 @@ def test_an_adapter_folder_predicts_with_its_base(options, tmp_path, caplog):
     assert "adapter_model.safetensors" in files_of(folder)
     assert not {"model.safetensors", "README.md"} & files_of(folder)
     assert result.record["method"] == "lora"
-    assert "Adapters: qkv_proj in 2 modules, o_proj in 2 modules" in caplog.text
+    assert "Adapters: decoder (o_proj 2, qkv_proj 2, gate_up_proj 2, down_proj 2)" in caplog.text
     assert "tower 0.04 M frozen" in caplog.text
     predictor = Predictor.load(str(folder))
     assert len(predictor.predict([Image.new("RGB", (40, 40))], max_new_tokens=2)) == 1
 
 
-def test_another_family_trains_and_predicts(options, llava_checkpoint, tmp_path):
-    train_model(replace(options, model=str(llava_checkpoint)))
+def test_parts_in_full_beside_an_adapter_are_in_its_folder(options, tmp_path):
+    parts = {"projection": "full", "tower": "adapted"}
+    trained = train_model(
+        replace(options, method="lora", parts=parts, learning_rate=0.01, precision="bf16")
+    )
+    base, _ = vlm.load_model_and_processor(options.model)
+    model = Predictor.load(trained.output).model
+    before = base.model.vision_embed_tokens
+    after = vlm.underlying_model(model).model.vision_embed_tokens
+    assert not torch.equal(before.sub_GN, after.sub_GN)
+    assert not torch.equal(before.img_projection[0].weight, after.img_projection[0].weight)
+    assert trained.record["parts"]["projection"][0] == trained.record["parts"]["projection"][1]
+    adapted = dict(model.named_parameters())
+    assert any("img_processor" in name and "lora_B" in name for name in adapted)
+    assert all(
+        value.abs().max() > 0  # they start at zero
+        for name, value in adapted.items()
+        if "lora_B" in name and "encoder.layers.1" not in name  # the tower's last never runs
+    )
+
+
+def test_a_4_bit_base_is_refused_before_anything_is_loaded(options, monkeypatch, tmp_path):
+    monkeypatch.setattr(vlm, "load_model_and_processor", None)
+    monkeypatch.setattr(vlm, "choose_device", lambda _: "cpu")
+    with pytest.raises(TrainError, match="method qlora needs a CUDA GPU"):
+        train_model(replace(options, method="qlora"))
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_another_family_trains_and_predicts(options, llava_checkpoint, tmp_path, method):
+    train_model(replace(options, model=str(llava_checkpoint), method=method))
     predictor = Predictor.load(str(tmp_path / "model"))
-    assert type(predictor.model).__name__ == "LlavaForConditionalGeneration"
+    inner = vlm.underlying_model(predictor.model)
+    assert type(inner).__name__ == "LlavaForConditionalGeneration"
     assert len(predictor.predict([Image.new("RGB", (40, 40))], max_new_tokens=2)) == 1
+
+
+@pytest.mark.parametrize("change", [{"digit_weight": 2.0}, {"label_smoothing": 0.1}], ids=str)
+def test_losses_that_another_family_lacks_are_refused(options, llava_checkpoint, change):
+    with pytest.raises(TrainError, match=r"are for Phi-3-Vision; the loss of .* Drop them"):
+        train_model(replace(options, model=str(llava_checkpoint), **change))
 
 
 def test_fewer_crops_are_trained_and_kept(options, tmp_path):
@@ -111,8 +154,14 @@ def test_fewer_crops_are_trained_and_kept(options, tmp_path):
     assert processor.image_processor.num_crops == 1
 
 
-def test_gradient_checkpointing_trains(options):
-    assert train_model(replace(options, gradient_checkpointing=True)).record["steps"] == 4
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_gradient_checkpointing_changes_nothing_but_the_memory(options, tmp_path, method):
+    plain = train_model(replace(options, method=method))
+    other = str(tmp_path / "other")
+    recomputed = train_model(
+        replace(options, method=method, output=other, gradient_checkpointing=True)
+    )
+    assert recomputed.record["best_score"] == pytest.approx(plain.record["best_score"], rel=1e-5)
 
 
 def test_bf16_trains(options):
@@ -123,10 +172,10 @@ def test_bf16_trains(options):
     ("change", "words"),
     [
         ({"best_metric": "accuracy"}, "best_metric 'accuracy' is no score of this task: loss, "),
-        ({"freeze": ["brain"]}, "freeze names 'brain', but no module"),
+        ({"schedule": "brain"}, "schedule .brain.: unknown. Choose one of linear"),
         ({"evaluations": 0, "best_metric": "parse_rate"}, "needs validation rows"),
     ],
-    ids=["unknown score", "unknown module", "no evaluation"],
+    ids=["unknown score", "unknown schedule", "no evaluation"],
 )
 def test_a_run_that_cannot_start_says_why_and_leaves_nothing_to_resume(options, change, words):
     with pytest.raises(TrainError, match=words):
