@@ -1,0 +1,18 @@
+"""Every option of every stage, declared once: flag, YAML key, line of help and saved record."""
+
+from loupe.options.build import BuildOptions
+from loupe.options.evaluate import EvaluateOptions
+from loupe.options.predict import PredictOptions
+from loupe.options.sample import SampleOptions
+from loupe.options.save import save_options
+from loupe.options.train import PARTS, TrainOptions
+
+__all__ = [
+    "PARTS",
+    "BuildOptions",
+    "EvaluateOptions",
+    "PredictOptions",
+    "SampleOptions",
+    "TrainOptions",
+    "save_options",
+]

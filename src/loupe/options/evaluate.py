@@ -1,0 +1,53 @@
+"""Options of `loupe evaluate`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+__all__ = ["EvaluateOptions"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions:
+    """Score a model's free-running answers beside baselines and its own blind twin."""
+
+    model: str
+    """Folder that `loupe train` wrote, or any checkpoint folder with a processor."""
+    dataset: str
+    """Folder that `loupe build` wrote."""
+    output: str
+    """Folder to write: predictions.parquet, scores.json, report.html."""
+    split: str = "test"
+    """Which rows to answer: train, validation or test."""
+    max_rows: int | None = None
+    """Answer only this many rows, drawn by seed; none means all."""
+    words: list[str] = field(default_factory=list)
+    """Columns whose value is a word or phrase of a text field (a colour, a pattern): scored by
+    whether the answer says it and none of the column's other values."""
+    best_columns: dict[str, str] = field(default_factory=dict)
+    """Columns with the best answer any reader of the picture could give, as {field: column};
+    a column named best_<field> counts without being named."""
+    twins: bool = True
+    """Also answer with a grey picture and with another row's picture; without them nothing shows
+    that the model looks."""
+    price: Literal["said", "median"] = "said"
+    """How prices are read: as the answer says them, digit by digit the likeliest, or as the median
+    of all prices that the model might say there; the report then shows both."""
+    batch_size: int = 32
+    """Pictures answered at a time."""
+    max_new_tokens: int | None = None
+    """Longest answer, in tokens; none means what the longest training answer needs, and a little
+    more."""
+    bootstrap: int = 1000
+    """Resamples of the rows behind each interval."""
+    confidence: float = 0.95
+    """Coverage of the intervals."""
+    seed: int = 0
+    """Resamples, drawn rows, shuffled pictures."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    threads: int | None = None
+    """CPU threads; none means one per core."""
+    overwrite: bool = False
+    """Replace an evaluation that stands in the output folder."""

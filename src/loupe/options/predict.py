@@ -1,0 +1,33 @@
+"""Options of `loupe predict`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["PredictOptions"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictOptions:
+    """Read products off pictures."""
+
+    pictures: list[str]
+    """Picture files, or folders of them."""
+    model: str
+    """Folder that `loupe train` wrote."""
+    task: str | None = None
+    """Task file; none means the one beside the model, else the tutorial's."""
+    format: Literal["json", "table"] = "json"
+    """One JSON object per picture and line, or a table for people."""
+    price: Literal["said", "median"] = "said"
+    """How prices are read: as the answer says them, or as the median of all prices that the model
+    might say there."""
+    batch_size: int = 16
+    """Pictures answered at a time."""
+    max_new_tokens: int = 96
+    """Longest answer, in tokens."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    threads: int | None = None
+    """CPU threads; none means one per core."""
