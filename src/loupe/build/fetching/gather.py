@@ -162,6 +162,7 @@ class _Gatherer:
         self._pool = pool
         self._record = record
         self._released = asyncio.Event()
+        self._folders: set[Path] = set()  # made so far
         fetching = how.fetching
         self._stores = Stores(how.stores, fetching.timeout_seconds, fetching.max_bytes)
 
@@ -188,7 +189,9 @@ class _Gatherer:
     async def _obtain(self, job: Job, waiting: Waiting, fetcher: Fetcher) -> Entry:
         key, place = job
         ours = picture_file(self._how.spool, key)
-        ours.parent.mkdir(exist_ok=True)
+        if ours.parent not in self._folders:
+            ours.parent.mkdir(exist_ok=True)
+            self._folders.add(ours.parent)
         started = time.monotonic()
         try:
             fetched = await self._bring(place, fetcher, ours)
