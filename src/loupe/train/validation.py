@@ -64,8 +64,9 @@ class Validation:
 
     def predicted_rows(self, answers: Sequence[Answer], count: int) -> list[PredictedRow]:
         """Show the first answers beside their truths, pictures and scores."""
-        examples, answers = self._rows.examples[:count], answers[:count]
-        scores = row_scores(self._predictor.task, self._truths[:count], answers)
+        answers = answers[:count]
+        examples = self._rows.examples[: len(answers)]
+        scores = row_scores(self._predictor.task, self._truths[: len(answers)], answers)
         return [
             PredictedRow(
                 example.row_id,

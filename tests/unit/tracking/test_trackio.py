@@ -76,7 +76,8 @@ def test_a_run_uses_its_dataset_and_gives_a_model(told, tell, tmp_path):
     lineage = query(
         tmp_path,
         "SELECT a.name, a.type, l.direction, v.manifest FROM run_artifact_links l "
-        "JOIN artifact_versions v ON v.id = l.version_id JOIN artifacts a ON a.id = v.artifact_id",
+        "JOIN artifact_versions v ON v.id = l.artifact_version_id "
+        "JOIN artifacts a ON a.id = v.artifact_id",
     )
     assert {(name, kind, direction) for name, kind, direction, _ in lineage} >= {
         ("dataset-my-data", "dataset", "input"),

@@ -57,14 +57,14 @@ def artifacts_of(records):
 
 
 def history_of(records):
-    """Give what was logged, step by step."""
-    logged = [record.history for record in records if record.HasField("history")]
+    """Give what was logged, row by row; what is nested has its keys joined by dots."""
     return [
         {
-            item.key or "/".join(item.nested_key): json.loads(item.value_json)
-            for item in history.item
+            item.key or ".".join(item.nested_key): json.loads(item.value_json)
+            for item in record.history.item
         }
-        for history in logged
+        for record in records
+        if record.HasField("history")
     ]
 
 
@@ -135,9 +135,9 @@ def test_the_table_of_an_offline_run_shows_the_pictures_themselves(told, offline
     assert [(row["colour_right"], row["price_ape"]) for row in rows][:2] == [(1, 0.25), (0, None)]
     seen = {Image.open(files[row["picture"]["path"]]).getpixel((0, 0)) for row in rows}
     assert seen == told.colours
-    logged = next(event for event in history_of(records) if "train/predictions" in event)
-    assert logged["train/predictions"]["_type"] == "table-file"
-    assert table.client_id in logged["train/predictions"]["artifact_path"]
+    (logged,) = [row for row in history_of(records) if "train/predictions._type" in row]
+    assert logged["train/predictions._type"] == "table-file"
+    assert table.client_id in logged["train/predictions.artifact_path"]
 
 
 def test_the_pictures_also_stand_among_the_runs_media(told, offline):
@@ -194,7 +194,7 @@ def test_a_killed_run_goes_on_as_the_same_run_with_nothing_lost(told, offline):
     assert killed.returncode == -signal.SIGKILL
     before = history_of(read_all(told.model))
     assert [event["_step"] for event in before] == [1]
-    assert {"train/loss", "train/validation_loss", "train/predictions"} <= set(before[0])
+    assert {"train/loss", "train/validation_loss", "train/predictions.path"} <= set(before[0])
 
     tell(told, told.goes_on(1), [2, 3])
 
