@@ -65,7 +65,7 @@ def test_a_test_writes_scores_and_twins_with_intervals_into_the_card(
     run(make_dataset, make_predictor, task, again)
     text = (model_folder / "README.md").read_text("utf-8")
     assert "model (90 % interval)" in text
-    assert "twin" not in text
+    assert "blind twin" not in text
     assert "## Licences" in text
 
 

@@ -92,7 +92,8 @@ def test_an_adapter_folder_predicts_with_its_base(options, tmp_path, caplog):
     settings = json.loads((folder / "adapter_config.json").read_text("utf-8"))
     assert settings["base_model_name_or_path"] == options.model
     assert "adapter_model.safetensors" in files_of(folder)
-    assert not {"model.safetensors", "README.md"} & files_of(folder)
+    assert "model.safetensors" not in files_of(folder)
+    assert "A LoRA adapter for" in (folder / "README.md").read_text("utf-8")  # not peft's form
     assert result.record["method"] == "lora"
     assert "Adapters: qkv_proj in 2 modules, o_proj in 2 modules" in caplog.text
     assert "tower 0.04 M frozen" in caplog.text
@@ -182,8 +183,8 @@ def test_the_cards_code_loads_the_model_and_answers(options, request, tmp_path, 
     predictor = Predictor.load(str(folder))
     (answer,) = predictor.predict([Image.open(folder / "picture.jpg")])
     expected = answer.text
-    for token in predictor.processor.tokenizer.all_special_tokens:
-        expected = expected.replace(token, "")
+    for token in predictor.processor.tokenizer.added_tokens_decoder.values():
+        expected = expected.replace(token.content, "")  # random weights say any of them
     assert done.stdout.strip() == expected.strip()
 
 
