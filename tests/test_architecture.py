@@ -13,6 +13,7 @@ EVERYWHERE = {"errors", "options"}
 PERMITTED = {
     "__init__": set(),
     "__main__": {"cli"},
+    "card": {"task"},
     "cli": set(),  # stages are named as text and imported when their command runs
     "errors": set(),
     "options": set(),
@@ -24,8 +25,8 @@ PERMITTED = {
     "sample": {"task"},
     "build": {"pixels", "task", "vlm"},
     "predict": {"pixels", "vlm", "task"},
-    "train": {"vlm", "task", "tracking", "build.dataset", "predict", "evaluate.scores"},
-    "evaluate": {"predict", "task", "build.dataset"},
+    "train": {"vlm", "card", "task", "tracking", "build.dataset", "predict", "evaluate.scores"},
+    "evaluate": {"card", "predict", "task", "build.dataset"},
 }
 SELF_CONTAINED = {"phi3_v"}  # could be moved into transformers as it stands
 

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from loupe.card import replace_test_scores
 from loupe.errors import EvaluateError
+from loupe.evaluate.card import describe_test_scores
 from loupe.evaluate.evaluation import Evaluation
 from loupe.evaluate.look import Looker, Seen
 from loupe.evaluate.material import Material, read_material
@@ -67,6 +69,10 @@ def evaluate(
         text = json.dumps(scores, indent=2, ensure_ascii=False, allow_nan=False)
         (folder / SCORES).write_text(text + "\n", "utf-8")
         (folder / REPORT).write_text(render_report(evaluation), "utf-8")
+    if options.split == "test" and replace_test_scores(
+        Path(options.model), describe_test_scores(evaluation)
+    ):
+        logger.info("Wrote the scores into the model's card, %s/README.md", options.model)
     return EvaluateResult(options.output, scores)
 
 

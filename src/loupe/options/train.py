@@ -104,7 +104,8 @@ class TrainOptions:
     keep_checkpoints: int = 2
     """Checkpoints kept to resume from, beside the best."""
     tracker: list[str] = field(default_factory=list)
-    """Trackers beside metrics.jsonl, which is always written: wandb."""
+    """Trackers beside metrics.jsonl, which is always written, in any combination: wandb,
+    tensorboard, trackio."""
     project: str = "loupe"
     """The tracker's project."""
     run_name: str | None = None

@@ -190,6 +190,12 @@ class TrackerCallback(TrainerCallback):  # type: ignore[misc]  # untyped in tran
         if named.keys() - {"train/epoch"}:
             self._tracker.log(named, state.global_step)
 
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Settle what was told: a run that goes on from this checkpoint does not tell it again."""
+        self._tracker.settle(state.global_step)
+
 
 def _is_told(name: str) -> bool:
     return name in METRIC_NAMES or name.startswith("eval_")

@@ -57,6 +57,8 @@ class Outcome:
     best_step: int
     best_score: float | None
     """Value of best_metric at `best_step`; None where nothing was evaluated."""
+    best_scores: Mapping[str, float]
+    """All scores on validation rows at `best_step`; empty where nothing was evaluated."""
 
 
 def train_on(
@@ -236,6 +238,13 @@ def _conclude(folder: Path, clock: RunClock) -> Outcome:
         seconds=clock.elapsed_seconds,
         best_step=best_step,
         best_score=state.get("best_metric"),
+        best_scores={
+            name.removeprefix("eval_"): value
+            for event in state["log_history"]
+            if event["step"] == best_step
+            for name, value in event.items()
+            if name.startswith("eval_")
+        },
     )
 
 

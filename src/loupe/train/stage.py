@@ -15,6 +15,7 @@ from loupe.options import TrainOptions, save_options
 if TYPE_CHECKING:
     from loupe.build.dataset import Dataset
     from loupe.predict import Predictor
+    from loupe.tracking import Tracker
     from loupe.train.plan import Plan
     from loupe.train.run import Outcome
 
@@ -24,6 +25,14 @@ logger = logging.getLogger(__name__)
 
 NAMED_LEFT_OUT = 100
 WEIGHT_TYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+TOLD_OF_MODEL = (
+    "base",
+    "method",
+    "best_metric",
+    "best_step",
+    "best_score",
+    "dataset_fingerprint",
+)
 
 
 @dataclass(frozen=True)
@@ -74,6 +83,7 @@ def train_model(options: TrainOptions) -> TrainResult:
         MissingExtraError: accelerate, peft, bitsandbytes or a tracker is not installed.
     """
     from loupe.build.dataset import Dataset
+    from loupe.tracking import open_trackers
     from loupe.train import checkpoints
     from loupe.train.requirements import check_requirements
 
@@ -86,22 +96,24 @@ def train_model(options: TrainOptions) -> TrainResult:
         )
     dataset = Dataset.open(options.dataset)
     check_requirements(options)
+    tracker = open_trackers(options.tracker)
     checkpoints.prepare_output(folder, overwrite=options.overwrite)
     _check_resumable(folder, differing, dataset, options)
     save_options(options, folder)
-    record = _train(options, dataset, folder)
+    record = _train(options, dataset, folder, tracker)
     return TrainResult(options.output, options.dataset, record, was_finished=False)
 
 
-def _train(options: TrainOptions, dataset: Dataset, folder: Path) -> dict[str, Any]:
-    from loupe.tracking import RunDescription, open_trackers
+def _train(
+    options: TrainOptions, dataset: Dataset, folder: Path, tracker: Tracker
+) -> dict[str, Any]:
+    from loupe.tracking import RunDescription
     from loupe.train import checkpoints
     from loupe.train.adapters import choose_trained
     from loupe.train.material import gather_material
     from loupe.train.plan import make_plan
     from loupe.train.run import train_on
 
-    tracker = open_trackers(options.tracker)
     predictor = _load(options, dataset)
     predictor.model, targets = choose_trained(predictor.model, options, _base_name(options.model))
     material = gather_material(dataset, predictor, options)
@@ -123,6 +135,7 @@ def _train(options: TrainOptions, dataset: Dataset, folder: Path) -> dict[str, A
             folder=folder,
             options=asdict(options),
             dataset={name: dataset.info.get(name) for name in ("fingerprint", "counts", "task")},
+            dataset_folder=dataset.path,
             resumed_step=checkpoints.find_resumed_step(folder),
         )
     )
@@ -132,7 +145,8 @@ def _train(options: TrainOptions, dataset: Dataset, folder: Path) -> dict[str, A
             predictor, material.train, material.validation, options, tracker, plan.steps
         )
         record = _finish(folder, outcome, plan, predictor, dataset, options)
-        tracker.artifact(folder, ["best", "latest"])
+        facts = {name: record[name] for name in TOLD_OF_MODEL}
+        tracker.model(folder, facts, ["best", "latest"])
         has_failed = False
     finally:
         tracker.finish(has_failed=has_failed)
@@ -152,6 +166,7 @@ def _finish(
 
     checkpoints.copy_model_files(outcome.checkpoint, folder)
     predictor.task.save(folder / "task.yaml")
+    _write_card(folder, outcome, predictor, dataset, options)
     record = {
         "format": 1,
         "base": _base_name(options.model),
@@ -168,6 +183,31 @@ def _finish(
     }
     checkpoints.write_record(folder / checkpoints.FINISHED, record)
     return record
+
+
+def _write_card(
+    folder: Path,
+    outcome: Outcome,
+    predictor: Predictor,
+    dataset: Dataset,
+    options: TrainOptions,
+) -> None:
+    from loupe.card import CardFacts, write_card
+    from loupe.vlm import make_dialogue
+
+    model = predictor.model
+    facts = CardFacts(
+        options=options,
+        base=_base_name(options.model),
+        task=predictor.task,
+        prompt=make_dialogue(predictor.processor, predictor.task.question).prompt,
+        end_ids=model.generation_config.eos_token_id,
+        is_phi3_v=model.config.model_type == "phi3_v",
+        dataset=dataset.info,
+        scores=outcome.best_scores,
+        best_step=outcome.best_step,
+    )
+    write_card(folder, facts)
 
 
 def _load(options: TrainOptions, dataset: Dataset) -> Predictor:

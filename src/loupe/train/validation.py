@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 
 from loupe.errors import TrainError
-from loupe.evaluate.scores import score_answers
+from loupe.evaluate.scores import row_scores, score_answers
 from loupe.predict import Predictor
 from loupe.task import Answer, Task
 from loupe.tracking import PredictedRow
@@ -62,11 +63,19 @@ class Validation:
         return {LOSS: self._loss(), **scores}, answers
 
     def predicted_rows(self, answers: Sequence[Answer], count: int) -> list[PredictedRow]:
-        """Show the first answers beside their truths and pictures."""
-        examples = self._rows.examples[:count]
+        """Show the first answers beside their truths, pictures and scores."""
+        answers = answers[:count]
+        examples = self._rows.examples[: len(answers)]
+        scores = row_scores(self._predictor.task, self._truths[: len(answers)], answers)
         return [
-            PredictedRow(example.row_id, self._rows.picture(place), example.answer, answer.text)
-            for place, (example, answer) in enumerate(zip(examples, answers, strict=False))
+            PredictedRow(
+                example.row_id,
+                self._rows.picture(place),
+                example.answer,
+                answer.text,
+                {name: _plain(values[place]) for name, values in scores.items()},
+            )
+            for place, (example, answer) in enumerate(zip(examples, answers, strict=True))
         ]
 
     @torch.no_grad()
@@ -94,6 +103,11 @@ class Validation:
             batch = self._collate(samples)
             del batch["row_ids"]
             yield {name: value.to(device) for name, value in batch.items()}
+
+
+def _plain(value: float) -> float | None:
+    """Write a score of one row as JSON can: None where the row does not count."""
+    return float(value) if math.isfinite(value) else None
 
 
 def _without_logits(model: Any) -> dict[str, bool]:

@@ -1,5 +1,7 @@
 import json
 import logging
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -7,7 +9,7 @@ import torch
 from PIL import Image
 
 from loupe import vlm
-from loupe.errors import DatasetError, MissingExtraError, TrainError
+from loupe.errors import DatasetError, MissingExtraError, OptionError, TrainError
 from loupe.options import TrainOptions
 from loupe.predict import Predictor
 from loupe.train import train_model
@@ -96,7 +98,8 @@ def test_an_adapter_folder_predicts_with_its_base(options, tmp_path, caplog):
     settings = json.loads((folder / "adapter_config.json").read_text("utf-8"))
     assert settings["base_model_name_or_path"] == options.model
     assert "adapter_model.safetensors" in files_of(folder)
-    assert not {"model.safetensors", "README.md"} & files_of(folder)
+    assert "model.safetensors" not in files_of(folder)
+    assert "A LoRA adapter for" in (folder / "README.md").read_text("utf-8")  # not peft's form
     assert result.record["method"] == "lora"
     assert "Adapters: decoder (o_proj 2, qkv_proj 2, gate_up_proj 2, down_proj 2)" in caplog.text
     assert "tower 0.04 M frozen" in caplog.text
@@ -192,3 +195,59 @@ def test_missing_accelerate_names_the_extra(options, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "accelerate", None)
     with pytest.raises(MissingExtraError, match=r"accelerate: pip install 'loupe-vlm\[train\]'"):
         train_model(options)
+
+
+def card_code(folder):
+    text = (folder / "README.md").read_text("utf-8")
+    return text.split("```python\n")[1].split("```")[0]
+
+
+@pytest.mark.parametrize(
+    ("family", "settings"),
+    [
+        ("tiny_checkpoint", {}),
+        ("tiny_checkpoint", {"method": "lora"}),
+        ("tiny", {"method": "lora"}),
+        ("llava_checkpoint", {}),
+    ],
+    ids=["full", "adapter", "adapter of tiny", "another family"],
+)
+def test_the_cards_code_loads_the_model_and_answers(options, request, tmp_path, family, settings):
+    base = family if family == "tiny" else str(request.getfixturevalue(family))
+    if family == "llava_checkpoint":
+        settings = {"optimizer": "adamw"}
+    train_model(replace(options, model=base, max_steps=2, **settings))
+    folder = tmp_path / "model"
+    Image.new("RGB", (60, 60), "red").save(folder / "picture.jpg")
+
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", card_code(folder)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    predictor = Predictor.load(str(folder))
+    (answer,) = predictor.predict([Image.open(folder / "picture.jpg")])
+    expected = answer.text
+    for token in predictor.processor.tokenizer.added_tokens_decoder.values():
+        expected = expected.replace(token.content, "")  # random weights say any of them
+    assert done.stdout.strip() == expected.strip()
+
+
+def test_a_card_holds_the_scores_of_the_step_that_was_kept(options, tmp_path):
+    result = train_model(options)
+    text = (tmp_path / "model" / "README.md").read_text("utf-8")
+    assert f"| loss | {result.record['best_score']:.4g} |" in text
+    assert "| title_token_f1 |" in text
+    assert result.record["dataset_fingerprint"] in text
+    assert '| optimizer | `"muon"` |' in text
+
+
+def test_a_tracker_is_refused_before_anything_is_written(options, tmp_path):
+    for names in (["wandb", "wand"], ["clearml"]):
+        with pytest.raises(OptionError, match="is not known; choose from wandb, tensorboard"):
+            train_model(replace(options, tracker=names))
+    assert not (tmp_path / "model").exists()

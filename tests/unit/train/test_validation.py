@@ -4,7 +4,7 @@ import torch
 from loupe.errors import TrainError
 from loupe.task import Task
 from loupe.train.batches import Collator
-from loupe.train.validation import check_best_metric
+from loupe.train.validation import Validation, check_best_metric
 
 TRUTHS = [{"title": "Cup", "category3_code": "CUPS", "full_price": 5.0}]
 
@@ -41,6 +41,20 @@ def test_answers_are_shown_beside_truth_and_picture(predictor, make):
     assert shown[1].truth == "Colour: green"
     assert shown[1].prediction == answers[1].text
     assert shown[1].picture.getpixel((0, 0))[1] > 150
+    assert shown[1].scores == {"parsed": 0, "colour_right": 0, "colour_token_f1": 0}
+
+
+def test_shown_answers_bring_their_errors_field_by_field(predictor, make):
+    truths = [{**TRUTHS[0], "full_price": price} for price in (5.0, 0.0)]
+    rows, _ = make.rows(predictor, 2)
+    predictor.task = Task.load()
+    said = predictor.task.parse("Product: Red Cup, Category: CUPS, Full Price: 4.0")
+    shown = Validation(predictor, rows, truths, 2).predicted_rows([said, said], 2)
+    assert shown[0].scores["category3_code_right"] == 1
+    assert shown[0].scores["title_token_f1"] == pytest.approx(2 / 3)
+    assert shown[0].scores["full_price_ape"] == pytest.approx(0.2)
+    assert shown[0].scores["full_price_error"] == pytest.approx(1)
+    assert shown[1].scores["full_price_ape"] is None  # nothing is relative to 0
 
 
 @pytest.mark.parametrize(
