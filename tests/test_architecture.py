@@ -27,6 +27,7 @@ PERMITTED = {
     "predict": {"pixels", "vlm", "task"},
     "train": {"vlm", "card", "task", "tracking", "build.dataset", "predict", "evaluate.scores"},
     "evaluate": {"card", "predict", "task", "build.dataset"},
+    "doctor": {"phi3_v", "predict", "vlm"},
 }
 SELF_CONTAINED = {"phi3_v"}  # could be moved into transformers as it stands
 

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_STAGE_FAILED, _WRONG_USAGE, _INTERRUPTED = 1, 2, 130
+_DONE, _STAGE_FAILED, _WRONG_USAGE, _INTERRUPTED = 0, 1, 2, 130
 
 
 class Result(Protocol):
-    """What a stage's function returns."""
+    """What a stage's function returns; one with an `exit_code` decides how the command ends."""
 
     def summary(self) -> str:
         """Tell a person what came out, and what to run next."""
@@ -98,6 +98,15 @@ COMMANDS = {
         ),
         positional="pictures",
     ),
+    "doctor": Command(
+        "loupe.doctor:examine_checkpoint",
+        declared.DoctorOptions,
+        (
+            "loupe doctor model",
+            "loupe doctor /models/Phi-3.5-vision-instruct --sight false --json",
+        ),
+        positional="checkpoint",
+    ),
 }
 
 
@@ -138,7 +147,7 @@ def _run(name: str, words: list[str]) -> int:
         stopped = f"\nloupe {name}: stopped by the keyboard; the same command starts or goes on."
         return _complain(stopped, _INTERRUPTED)
     print(json.dumps(result.to_dict(), ensure_ascii=False) if as_json else result.summary())
-    return 0
+    return getattr(result, "exit_code", _DONE)
 
 
 def _read_options(name: str, command: Command, words: list[str]) -> Any:
@@ -164,7 +173,9 @@ def _make_parser(name: str, command: Command) -> ArgumentParser:
         if field.default is MISSING and field.default_factory is MISSING
     ]
     usage = "".join(
-        f" {'PICTURE ...' if name == command.positional else f'--{name} {name.upper()}'}"
+        f" {_name_positional(command)}"
+        if name == command.positional
+        else f" --{name} {name.upper()}"
         for name in needed
     )
     parser = ArgumentParser(
@@ -179,9 +190,19 @@ def _make_parser(name: str, command: Command) -> ArgumentParser:
     )
     parser.add_argument("--config", action="config", help="YAML file of options.")
     if command.positional:
-        parser.add_argument(command.positional, nargs="+", type=str, help="Files or folders.")
+        nargs = "+" if _takes_several(command) else None
+        parser.add_argument(command.positional, nargs=nargs, type=str, help="Files or folders.")
     parser.add_class_arguments(command.options, skip={command.positional or ""})
     return parser
+
+
+def _takes_several(command: Command) -> bool:
+    return bool(typing.get_type_hints(command.options)[command.positional or ""] == list[str])
+
+
+def _name_positional(command: Command) -> str:
+    name = (command.positional or "").upper()
+    return f"{name.removesuffix('S')} ..." if _takes_several(command) else name
 
 
 def _canonical(words: list[str], command: Command) -> Iterator[str]:

@@ -29,7 +29,10 @@ if TYPE_CHECKING:
     from PIL import Image
 
 __all__ = [
+    "PHI3_V_END",
+    "PICKLED_WEIGHTS",
     "TINY",
+    "TINY_FOLDER",
     "Dialogue",
     "choose_device",
     "count_parameters_by_part",

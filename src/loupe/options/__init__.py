@@ -1,6 +1,7 @@
 """Every option of every stage, declared once: flag, YAML key, line of help and saved record."""
 
 from loupe.options.build import BuildOptions
+from loupe.options.doctor import DoctorOptions
 from loupe.options.evaluate import EvaluateOptions
 from loupe.options.predict import PredictOptions
 from loupe.options.sample import SampleOptions
@@ -10,6 +11,7 @@ from loupe.options.train import PARTS, TrainOptions
 __all__ = [
     "PARTS",
     "BuildOptions",
+    "DoctorOptions",
     "EvaluateOptions",
     "PredictOptions",
     "SampleOptions",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-__all__ = ["Predictor"]
+__all__ = ["Predictor", "task_beside"]
 
 TASK_FILE = "task.yaml"
 CUDA_DTYPE = "bfloat16"  # elsewhere float32: bfloat16 is slow on most CPUs
@@ -57,7 +57,7 @@ class Predictor:
             dtype=CUDA_DTYPE if chosen.startswith("cuda") else "float32",
             device=chosen,
         )
-        return cls(loaded, processor, task or _task_beside(model))
+        return cls(loaded, processor, task or task_beside(model))
 
     def predict(
         self,
@@ -121,6 +121,7 @@ class Predictor:
         return np.concatenate(batches) if batches else np.zeros((0, 0), np.float32)
 
 
-def _task_beside(model: str) -> Task:
+def task_beside(model: str) -> Task:
+    """Give the task in a model's folder, else the tutorial's."""
     path = Path(model) / TASK_FILE
     return Task.load(path if path.is_file() else None)
