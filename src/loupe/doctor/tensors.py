@@ -25,7 +25,7 @@ WHOLE, INDEX, ADAPTER = (
     "model.safetensors.index.json",
     "adapter_model.safetensors",
 )
-NUMBERS_AT_A_TIME = 2**22
+NUMBERS_AT_A_TIME = 2**20
 FEWEST_JUDGED = 4096  # numbers below which chance and training cannot be told apart
 STANDARD_ERRORS = 5.0
 NORMAL_KURTOSIS = 3.0
@@ -133,19 +133,21 @@ def measure(place: Place, name: str, initial: Collection[float]) -> Values:
 
     `initial`: standard deviations with which the model's matrices may be drawn at first.
     """
-    not_finite = count = 0
-    rows: list[torch.Tensor] = []  # mean square of each row
+    not_finite = count = done = 0
+    # Made at once: small tensors kept between large ones would break the heap into pieces.
+    rows = torch.zeros(place.shape[0] if len(place.shape) > 1 else 1, dtype=torch.float64)
     sums = torch.zeros(3, dtype=torch.float64)  # of powers 1, 2 and 4
     for piece in _pieces(place, name):
         numbers = piece.double().flatten(1)  # (rows, numbers of a row)
         not_finite += int((~numbers.isfinite()).sum())
         squares = numbers.square()
-        rows.append(squares.mean(dim=1))
+        rows[done : done + len(squares)] = squares.mean(dim=1)
+        done += len(squares)
         sums += torch.stack([numbers.sum(), squares.sum(), squares.square().sum()])
         count += numbers.numel()
     is_zero = bool(sums[1] == 0)
     looks_random = not not_finite and any(
-        _looks_drawn(place.shape, torch.cat(rows), sums, count, deviation) for deviation in initial
+        _looks_drawn(place.shape, rows, sums, count, deviation) for deviation in initial
     )
     return Values(not_finite, is_zero, looks_random)
 

@@ -2,6 +2,7 @@ import json
 import re
 
 import pytest
+from goldens import write_processor_folder
 
 from loupe.doctor.processor import PUBLISHED_IDS, examine_processor
 from loupe.phi3_v import Phi3VConfig
@@ -106,3 +107,10 @@ def test_the_examination_is_told_in_the_json_too(patient):
     result = json.loads(json.dumps(patient.examine().to_dict()))
     assert not result["is_well"]
     assert {"part", "verdict", "what", "cure"} == set(result["findings"][0])
+
+
+@pytest.mark.parametrize("model", ["phi3_vision", "phi35_vision"])
+def test_the_published_processor_is_well(model, tmp_path):
+    folder = write_processor_folder(tmp_path, 16, model)
+    _, findings = examine_processor(folder, Phi3VConfig.from_pretrained(folder), folder)
+    assert [each.verdict for each in findings] == ["well", "note"]
