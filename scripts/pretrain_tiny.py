@@ -34,7 +34,7 @@ from loupe.phi3_v import Phi3VConfig, Phi3VForCausalLM, Phi3VImageProcessor, Phi
 from loupe.sample import Product, draw_picture, draw_products, picture_rng
 from loupe.task import Task
 from loupe.train.optimizer import build_optimizer
-from loupe.vlm import make_dialogue
+from loupe.vlm import make_dialogue, stop_generation_at
 
 PICTURE_SIZE_PX = 224  # as `loupe sample` draws them
 CROP_SIZE_PX, PATCH_SIZE_PX, NUM_CROPS = 48, 8, 4
@@ -258,6 +258,7 @@ def main() -> None:
     examples = prepare(processor, args.rows, args.seed)
     held_out = prepare(processor, HELD_OUT_ROWS, args.seed + 1)
     course = train(model, processor, examples, held_out, args)
+    stop_generation_at(model, make_dialogue(processor, Task.load().question))
     model.to(torch.bfloat16).save_pretrained(args.output)
     processor.save_pretrained(args.output)
     Task.load().save(args.output / "task.yaml")

@@ -146,8 +146,16 @@ def _run(name: str, words: list[str]) -> int:
     except KeyboardInterrupt:
         stopped = f"\nloupe {name}: stopped by the keyboard; the same command starts or goes on."
         return _complain(stopped, _INTERRUPTED)
-    print(json.dumps(result.to_dict(), ensure_ascii=False) if as_json else result.summary())
+    _tell(json.dumps(result.to_dict(), ensure_ascii=False) if as_json else result.summary())
     return getattr(result, "exit_code", _DONE)
+
+
+def _tell(text: str) -> None:
+    """Print a result; whoever reads it may stop early, as `head` does."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more
 
 
 def _read_options(name: str, command: Command, words: list[str]) -> Any:

@@ -2,6 +2,9 @@
 
 import errno
 import json
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
 
 import pytest
@@ -141,3 +144,12 @@ def test_help_explains_every_option_and_ends_with_two_examples(name, capsys):
 def test_examples_of_the_help_are_valid_usage(name, stage):
     for example in cli.COMMANDS[name].examples:
         assert cli.main(example.split()[1:]) == 0
+
+
+def test_a_reader_that_has_gone_gets_no_traceback():
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "loupe", "doctor", "tiny", "--sight", "false"]
+    ended = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (0, "")

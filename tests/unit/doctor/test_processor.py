@@ -81,6 +81,7 @@ def test_a_number_of_crops_too_long_for_the_model_is_told(patient):
 
 
 def test_an_end_that_other_tools_would_miss_is_a_note(patient):
+    patient.change_json("generation_config.json", eos_token_id=1018)
     found = [each for each in patient.examine().findings if each.verdict == "note"]
     assert ["generation_config.json ends answers at 1018, not at <|end|> (1021)" in found[0].what]
     patient.change_json("generation_config.json", eos_token_id=[1018, 1021])
