@@ -29,19 +29,13 @@ def perceptual_hash(image: Image.Image) -> int:
 
     Any mode and size; as bytes it takes HASH_BYTES, the first bit first.
     """
-    rgb = _reduce(image).convert("RGB").resize((_FIRST_PX, _FIRST_PX), Image.Resampling.BOX)
+    rgb = image.convert("RGB").resize((_FIRST_PX, _FIRST_PX), Image.Resampling.BOX)
     grey = rgb.convert("L").resize((_SIDE_PX, _SIDE_PX), Image.Resampling.LANCZOS)
     cosines = _cosines()
     lowest = cosines @ np.asarray(grey, np.float64) @ cosines.T
     frequencies = np.packbits((lowest > np.median(lowest)).ravel()).tobytes()
     colours = rgb.resize((_COLOURS_PX, _COLOURS_PX), Image.Resampling.BOX)
     return int.from_bytes(frequencies + colours.tobytes(), "big")
-
-
-def _reduce(image: Image.Image) -> Image.Image:
-    """Average whole blocks first, which is several times as fast as resizing."""
-    factor = min(image.size) // _FIRST_PX
-    return image.reduce(factor) if factor > 1 and image.mode in {"RGB", "L"} else image
 
 
 def frequency_bits(hashes: Packed) -> npt.NDArray[np.uint64]:
