@@ -14,7 +14,7 @@ BASE = "/models/Phi-3.5-vision-instruct"
 @pytest.fixture
 def facts(tmp_path):
     return CardFacts(
-        options=TrainOptions(dataset=str(tmp_path / "shoes"), output="m", epochs=5, freeze=["a|b"]),
+        options=TrainOptions(dataset=str(tmp_path / "shoes"), output="m", epochs=5, schedule="a|b"),
         base="tiny",
         task=Task.load(),
         prompt='<|user|>\n<|image_1|>What "is" it?<|end|><|assistant|>\n',
@@ -44,7 +44,7 @@ def test_a_card_tells_task_data_options_and_scores(facts, tmp_path):
     assert "`ab12`" in text
     assert "| train | 1,200 |\n| validation | 20 |" in text
     assert "rejected" not in text
-    assert '| method | `"full"` |\n| freeze | `["a\\|b"]` |\n| epochs | `5` |\n\n' in text
+    assert '| method | `"full"` |\n| epochs | `5` |\n| schedule | `"a\\|b"` |\n\n' in text
     assert "Of step 40, which loss chose" in text
     assert "| loss | 0.5123 |" in text
     assert "Not measured yet" in text
@@ -86,7 +86,7 @@ def test_the_base_brings_its_name_and_licence(facts, tmp_path, base, name, licen
 
 
 def test_an_adapter_says_so(facts, tmp_path):
-    options = replace(facts.options, method="lora", freeze=[])
+    options = replace(facts.options, method="lora")
     metadata, text = card_of(tmp_path / "model", replace(facts, options=options, scores={}))
     assert metadata["library_name"] == "peft"
     assert metadata["base_model_relation"] == "adapter"
