@@ -48,6 +48,11 @@ class CardFacts:
     """Scores on validation rows, of the step that is kept; empty where nothing was evaluated."""
     best_step: int
 
+    @property
+    def is_adapter(self) -> bool:
+        """Whether the folder holds adapters alone, which need their base."""
+        return self.options.method != "full"
+
 
 def write_card(folder: Path, facts: CardFacts) -> None:
     """Write the card of a model folder, whole or not at all."""
@@ -109,13 +114,12 @@ def as_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _metadata(facts: CardFacts) -> dict[str, Any]:
     """Give the front matter; keys are Hugging Face's."""
-    is_adapter = facts.options.method == "lora"
     told: dict[str, Any] = {
         "base_model": _public_name(facts.base),
-        "base_model_relation": "adapter" if is_adapter else "finetune",
-        "library_name": "peft" if is_adapter else "transformers",
+        "base_model_relation": "adapter" if facts.is_adapter else "finetune",
+        "library_name": "peft" if facts.is_adapter else "transformers",
         "pipeline_tag": "image-text-to-text",
-        "tags": ["loupe", *(["phi3_v"] if facts.is_phi3_v else []), *(["lora"] * is_adapter)],
+        "tags": ["loupe", *(["phi3_v"] if facts.is_phi3_v else []), *(["lora"] * facts.is_adapter)],
         "datasets": [_dataset_name(facts)],
     }
     licence = _licence_id(facts.base)
@@ -123,7 +127,7 @@ def _metadata(facts: CardFacts) -> dict[str, Any]:
 
 
 def _introduction(facts: CardFacts) -> str:
-    how = "A LoRA adapter for" if facts.options.method == "lora" else "A fine-tuned"
+    how = "A LoRA adapter for" if facts.is_adapter else "A fine-tuned"
     return _wrapped(
         f"{how} `{_public_name(facts.base)}` that reads {', '.join(facts.task.fields)} off a "
         "picture, made by [Loupe](https://pypi.org/project/loupe-vlm/) with the loss on the "
@@ -134,18 +138,17 @@ def _introduction(facts: CardFacts) -> str:
 def _loading_code(facts: CardFacts) -> str:
     """Give transformers code that answers for picture.jpg, run in the model's folder."""
     lines = ["from PIL import Image"]
-    is_adapter = facts.options.method == "lora"
-    if is_adapter:
+    if facts.is_adapter:
         lines.append("from peft import PeftModel")
     lines.append("from transformers import AutoModelForImageTextToText, AutoProcessor")
     lines.append("")
     if facts.is_phi3_v:
         lines.append("from loupe.phi3_v import register")
-    if is_adapter and facts.base == TINY:
+    if facts.is_adapter and facts.base == TINY:
         lines.append("from loupe.vlm import TINY_FOLDER")
     if facts.is_phi3_v:
         lines += ["", "register()  # Phi-3-Vision for transformers' Auto classes"]
-    if is_adapter:
+    if facts.is_adapter:
         base = "TINY_FOLDER" if facts.base == TINY else _quoted(facts.base)
         lines += [
             f"base = AutoModelForImageTextToText.from_pretrained({base})",

@@ -85,8 +85,9 @@ def test_the_base_brings_its_name_and_licence(facts, tmp_path, base, name, licen
     assert str(tmp_path) not in text  # no place of this machine
 
 
-def test_an_adapter_says_so(facts, tmp_path):
-    options = replace(facts.options, method="lora")
+@pytest.mark.parametrize("method", ["lora", "qlora"])
+def test_an_adapter_says_so(facts, tmp_path, method):
+    options = replace(facts.options, method=method)
     metadata, text = card_of(tmp_path / "model", replace(facts, options=options, scores={}))
     assert metadata["library_name"] == "peft"
     assert metadata["base_model_relation"] == "adapter"
