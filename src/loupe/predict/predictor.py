@@ -91,20 +91,17 @@ class Predictor:
     ) -> list[Answer]:
         from loupe.predict.prices import read_prices
 
-        told = [place for place, answer in enumerate(answers) if answer.values is not None]
-        values = [dict(answers[place].values or {}) for place in told]
-        medians = [dict(each) for each in values]
+        said = {place: answer.values for place, answer in enumerate(answers) if answer.values}
+        read = {place: dict(values) for place, values in said.items()}
+        shown = [pictures[place] for place in said]
         prices = [name for name, field in self.task.fields.items() if field.type == "price"]
-        for name in prices if told else []:
-            shown = [pictures[place] for place in told]
-            for found, distribution in zip(
-                medians, read_prices(self, shown, values, name), strict=True
-            ):
+        for name in prices if said else []:
+            distributions = read_prices(self, shown, [*said.values()], name)
+            for values, distribution in zip(read.values(), distributions, strict=True):
                 if len(distribution.values):
-                    found[name] = distribution.median()
-        better = dict(zip(told, medians, strict=True))
+                    values[name] = distribution.median()
         return [
-            replace(answer, values=better.get(place, answer.values))
+            replace(answer, values=read.get(place, answer.values))
             for place, answer in enumerate(answers)
         ]
 

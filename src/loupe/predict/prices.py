@@ -74,7 +74,7 @@ def read_prices(
 ) -> list[PriceDistribution]:
     """Read the distribution of a price field for one batch, given the answers' fields before it.
 
-    All beginnings of at least a thousandth are followed, the tokens of one length in one forward
+    All beginnings of at least LEAST_SHARE are followed, the tokens of one length in one forward
     pass: each sees the prompt, the answer so far and its own beginning. A price ends where no digit
     or point comes next.
 
@@ -136,7 +136,7 @@ class _Tree:
         self._lengths = kept.sum(dim=1, keepdim=True)  # (rows, 1)
         self._seen = kept.bool()  # (rows, cached tokens); of the tree, nothing that all see
         self._numeric = _numeric_tokens(processor.tokenizer)
-        self._ids = torch.tensor([*self._numeric], device=self._model.device)
+        self._ids = torch.tensor([token for token, _ in self._numeric], device=self._model.device)
         self._depth = self._width = 0  # of the tree so far, and of its last level
 
     def follow(self, live: Sequence[Sequence[_Beginning]]) -> Floats:
@@ -155,11 +155,13 @@ class _Tree:
         """Give what the beginning just followed may become by one token, if likely enough."""
         own = (self._seen.shape[1] - self._width + place,) if self._width else ()
         places = (*beginning.places, *own)
+        log_shares = beginning.log_share + shares
         grown = []
-        for share, (token, piece) in zip(shares, self._numeric.items(), strict=True):
-            log_share, text = beginning.log_share + float(share), beginning.text + piece
-            if log_share >= np.log(LEAST_SHARE) and NUMERIC.fullmatch(text):
-                grown.append(_Beginning(text, log_share, token, places))
+        for at in np.flatnonzero(log_shares >= np.log(LEAST_SHARE)).tolist():
+            token, piece = self._numeric[at]
+            text = beginning.text + piece
+            if NUMERIC.fullmatch(text):
+                grown.append(_Beginning(text, float(log_shares[at]), token, places))
         return grown
 
     def _run(self, live: Sequence[Sequence[_Beginning]]) -> torch.Tensor:
@@ -188,14 +190,16 @@ class _Tree:
         return logits
 
 
-def _numeric_tokens(tokenizer: Any) -> dict[int, str]:
+def _numeric_tokens(tokenizer: Any) -> list[tuple[int, str]]:
     """Give the tokens of which a plain number is made, with a space before it, and their texts."""
-    pieces = {token: piece.translate(WORD_MARKS) for piece, token in tokenizer.get_vocab().items()}
-    return {
-        token: piece
-        for token, piece in pieces.items()
+    pieces = (
+        (token, piece.translate(WORD_MARKS)) for piece, token in tokenizer.get_vocab().items()
+    )
+    return [
+        (token, piece)
+        for token, piece in pieces
         if piece and re.fullmatch(r" ?[\d.]*", piece, re.ASCII)
-    }
+    ]
 
 
 def _arrange(prices: Mapping[float, float]) -> PriceDistribution:

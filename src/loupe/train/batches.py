@@ -120,8 +120,7 @@ class Collator:
             `input_ids`, `attention_mask`, `labels`: (samples, tokens); labels are the ids of the
             answer, its end included, and -100 elsewhere. `row_ids`: list of str. With soft labels
             `label_choices` and `label_weights`, (samples, tokens, choices), and the number
-            `label_smoothing`. And the model's
-            picture inputs.
+            `label_smoothing`. And the model's picture inputs.
         """
         examples = [sample.example for sample in samples]
         shape = len(samples), max(map(len, examples))

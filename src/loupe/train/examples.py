@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,7 +87,7 @@ class Encoder:
             answer, places = self._task.format_fields(values)
         except FieldError as error:
             return LeftOut(row_id, "value", str(error))
-        answer_ids = self._answer_ids(answer)
+        answer_ids, spans = self._answer_ids(answer)
         reserved = [token for token in answer_ids[:-1] if token in self._reserved]
         if reserved or answer_ids[-1:] != (self._dialogue.end_id,):
             names = self._processor.tokenizer.convert_ids_to_tokens(reserved or answer_ids[-1:])
@@ -96,35 +96,39 @@ class Encoder:
             PricePlace(name, self._task.fields[name].parse(answer[begin:end]), *tokens)
             for name, (begin, end) in places.items()
             if self._task.fields[name].type == "price"
-            and (tokens := self._find_tokens(answer, begin, end))
+            and (tokens := self._find_tokens(spans, begin, end))
         )
         return Example(row_id, self._prompt_for(size), answer_ids, answer, prices)
 
-    def _answer_ids(self, answer: str) -> tuple[int, ...]:
-        """Ids that follow the prompt's when both are tokenized together, which is what is asked."""
-        whole = self._tokenize(self._dialogue.prompt + answer + self._dialogue.end)
-        prompt = self._bare_prompt_ids
+    def _answer_ids(self, answer: str) -> tuple[tuple[int, ...], list[tuple[int, int]]]:
+        """Ids that follow the prompt's when both are tokenized together, which is what is asked.
+
+        With them each one's (begin, end) in the whole text; none from a tokenizer that is not
+        fast, which cannot tell.
+        """
+        tokenizer = self._processor.tokenizer
+        text = self._dialogue.prompt + answer + self._dialogue.end
+        encoded = tokenizer(text, return_offsets_mapping=tokenizer.is_fast)
+        whole, prompt = tuple(encoded["input_ids"]), self._bare_prompt_ids
         if whole[: len(prompt)] != prompt:
             raise TrainError(
                 f"The tokenizer joins the end of the prompt and the begin of the answer {answer!r} "
                 "in one token, so a model asked by the prompt alone could not give it. End the "
                 "chat template with a special token or a line end."
             )
-        return whole[len(prompt) :]
+        return whole[len(prompt) :], encoded.get("offset_mapping", [])[len(prompt) :]
 
-    def _find_tokens(self, answer: str, begin: int, end: int) -> tuple[int, int] | None:
+    def _find_tokens(
+        self, spans: Sequence[tuple[int, int]], begin: int, end: int
+    ) -> tuple[int, int] | None:
         """Give the places in the answer's ids of the tokens of a piece of its text."""
-        if not self._processor.tokenizer.is_fast:
-            return None  # it cannot tell where its tokens stand in the text
         before = len(self._dialogue.prompt)
-        text = self._dialogue.prompt + answer
-        spans = self._processor.tokenizer(text, return_offsets_mapping=True)["offset_mapping"]
         tokens = [
-            place - len(self._bare_prompt_ids)
+            place
             for place, (first, last) in enumerate(spans)
             if first < before + end and last > before + begin
         ]
-        return tokens[0], tokens[-1] + 1
+        return (tokens[0], tokens[-1] + 1) if tokens else None
 
     def _tokenize(self, text: str) -> tuple[int, ...]:
         # Not by the processor: without a picture the tag is plain text, and takes part in neither

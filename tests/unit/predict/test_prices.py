@@ -35,7 +35,7 @@ def share_said(predictor, picture, values, tokens):
     inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
     with torch.inference_mode():
         shares = predictor.model(**inputs).logits[0, length - 1 :].double().softmax(dim=-1)
-    numeric = [*_numeric_tokens(processor.tokenizer)]
+    numeric = [token for token, _ in _numeric_tokens(processor.tokenizer)]
     steps = shares[:-1].gather(1, more.T).prod()
     return float(steps * (1 - shares[-1, numeric].sum()))
 
