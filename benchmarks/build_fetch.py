@@ -152,40 +152,42 @@ def draw(seed: int, size_px: tuple[int, int] = SIZE_PX) -> bytes:
 
 def measure(command: list[str]) -> dict:
     """Run a command; give its wall and CPU seconds and the peak of its processes' memory."""
-    before = os.times()
     started = time.perf_counter()
     process = psutil.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    peak = _Peak(process)
+    use = _Use(process)
     output = process.communicate()[0]
     seconds = time.perf_counter() - started
-    after = os.times()
+    use.stop()
     if process.returncode:
         raise SystemExit(output)
-    cpu = after.children_user + after.children_system
-    cpu -= before.children_user + before.children_system
     return {
         "seconds": round(seconds, 2),
-        "cpu_seconds": round(cpu, 2),
-        "peak_memory_mb": round(peak.stop() / 1e6),
+        "cpu_seconds": round(use.cpu_seconds, 2),
+        "peak_memory_mb": round(use.peak_bytes / 1e6),
         "own_clock_per_second": _own_rate(output),
     }
 
 
-class _Peak:
-    """Sample the memory of a process and its children in a thread."""
+class _Use:
+    """Sample the memory and CPU time of a process and all that it starts, in a thread."""
 
     def __init__(self, process: psutil.Process) -> None:
         self._process = process
-        self._bytes = 0
+        self._cpu_seconds: dict[int, float] = {}  # by process, as last seen
+        self.peak_bytes = 0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._sample)
         self._thread.start()
 
-    def stop(self) -> int:
-        """Give the largest sum."""
+    @property
+    def cpu_seconds(self) -> float:
+        """Give the sum over processes, those that a server of processes forked included."""
+        return sum(self._cpu_seconds.values())
+
+    def stop(self) -> None:
+        """End sampling."""
         self._ended.set()
         self._thread.join()
-        return self._bytes
 
     def _sample(self) -> None:
         while not self._ended.wait(0.1):
@@ -194,13 +196,15 @@ class _Peak:
                 for each in [self._process, *self._process.children(recursive=True)]:
                     with suppress(psutil.Error):
                         total += each.memory_full_info().pss
-            self._bytes = max(self._bytes, total)
+                        used = each.cpu_times()
+                        self._cpu_seconds[each.pid] = used.user + used.system
+            self.peak_bytes = max(self.peak_bytes, total)
 
 
 def _own_rate(output: str) -> float | None:
     """Find the rate that a contender tells of its own: img2dataset's last total, or ours."""
-    found = re.findall(r"total .* img/sec\D+([\d.]+)|fetched at ([\d.]+) pictures/s", output)
-    return float("".join(found[-1])) if found else None
+    found = re.findall(r"images per sec: ([\d.]+)|Gathered .* pictures, ([\d,]+) a second", output)
+    return float("".join(found[-1]).replace(",", "")) if found else None
 
 
 def _record(results: list[dict]) -> dict:
