@@ -89,6 +89,15 @@ COMMANDS = {
             "loupe evaluate --model model --dataset data --output colours --words colour_word",
         ),
     ),
+    "compare": Command(
+        "loupe.evaluate:compare_evaluations",
+        declared.CompareOptions,
+        (
+            "loupe compare evaluation other-evaluation",
+            "loupe compare 'plain-*' 'augmented-*' --json",
+        ),
+        positional="evaluations",
+    ),
     "predict": Command(
         "loupe.predict:predict_pictures",
         declared.PredictOptions,

@@ -8,7 +8,7 @@ from typing import Literal
 from loupe.evaluate.intervals import Interval
 from loupe.task import Task
 
-__all__ = ["Figure", "figure_of", "show_interval", "show_number", "show_range"]
+__all__ = ["Figure", "align_columns", "figure_of", "show_interval", "show_number", "show_range"]
 
 
 @dataclass(frozen=True)
@@ -85,3 +85,15 @@ def show_number(value: float) -> str:
     ['0.123', '12.5', '1,290', '1,234,568']
     """
     return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"
+
+
+def align_columns(lines: list[list[str]]) -> list[str]:
+    """Write a table as lines of text: the first column to the left, the rest to the right."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if place == 0 else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    ]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from loupe.evaluate.evaluation import STAGE
-from loupe.evaluate.figures import Figure, figure_of, show_interval, show_range
+from loupe.evaluate.figures import Figure, align_columns, figure_of, show_interval, show_range
 from loupe.evaluate.intervals import Interval
 from loupe.task import Task
 
@@ -74,7 +74,7 @@ class EvaluateResult:
         for label, scores in self._others():
             shown = [(figure, scores.get(name)) for name, figure in figures.items()]
             lines.append([label, *(_show(figure, score) for figure, score in shown)])
-        return _aligned(lines)
+        return align_columns(lines)
 
     def _others(self) -> Iterator[tuple[str, dict[str, Any]]]:
         said = [] if self.scores["said"] is None else [self.scores["said"]]
@@ -104,14 +104,3 @@ def _show(figure: Figure, score: dict[str, float] | None) -> str:
 def _wrapped(text: str) -> str:
     indent = "    " if text.startswith(" ") else ""
     return textwrap.fill(text, TEXT_COLUMNS, subsequent_indent=indent)
-
-
-def _aligned(lines: list[list[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if place == 0 else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    ]

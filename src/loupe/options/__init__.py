@@ -1,6 +1,7 @@
 """Every option of every stage, declared once: flag, YAML key, line of help and saved record."""
 
 from loupe.options.build import BuildOptions
+from loupe.options.compare import CompareOptions
 from loupe.options.doctor import DoctorOptions
 from loupe.options.evaluate import EvaluateOptions
 from loupe.options.predict import PredictOptions
@@ -11,6 +12,7 @@ from loupe.options.train import PARTS, TrainOptions
 __all__ = [
     "PARTS",
     "BuildOptions",
+    "CompareOptions",
     "DoctorOptions",
     "EvaluateOptions",
     "PredictOptions",
