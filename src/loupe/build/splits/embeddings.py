@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 from tqdm import tqdm
 
-from loupe.build.splits.groups import Hashes, Rows, join_rows
+from loupe.build.splits.groups import Hashes, Rows, join_pairs
 from loupe.pixels import to_upright_srgb
 
 __all__ = ["embed_pictures", "find_close"]
@@ -55,11 +55,7 @@ def find_close(embeddings: Embeddings, least_cosine: float) -> Hashes:
     Each is compared with each: twice as many pictures take four times as long.
     embeddings: (pictures, width), of length 1. Returns (pictures,).
     """
-    pairs = _close_pairs(embeddings, least_cosine)
-    ones, others = map(np.concatenate, zip(*pairs, strict=True))
-    roots = join_rows(len(embeddings), ones, others)
-    members = np.bincount(roots, minlength=len(roots))
-    return np.where(members[roots] > 1, roots + 1, 0).astype(np.uint64)
+    return join_pairs(len(embeddings), _close_pairs(embeddings, least_cosine))
 
 
 def _close_pairs(embeddings: Embeddings, least: float) -> Iterator[tuple[Rows, Rows]]:

@@ -1,11 +1,20 @@
 """Which rows show the same thing: rows that agree in any rule's key form one group."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Hashes", "Keys", "Rows", "count_shared", "group_rows", "join_rows", "name_groups"]
+__all__ = [
+    "Hashes",
+    "Keys",
+    "Rows",
+    "count_shared",
+    "group_rows",
+    "join_pairs",
+    "join_rows",
+    "name_groups",
+]
 
 Hashes = npt.NDArray[np.uint64]
 Rows = npt.NDArray[np.int64]
@@ -37,6 +46,14 @@ def join_rows(count: int, ones: Rows, others: Rows) -> Rows:
         if np.array_equal(joined, roots):
             return roots
         roots = joined
+
+
+def join_pairs(count: int, pairs: Iterable[tuple[Rows, Rows]]) -> Hashes:
+    """Give rows that pairs lead to one key above 0, all others 0: (count,)."""
+    ones, others = map(np.concatenate, zip(*pairs, strict=True))
+    roots = join_rows(count, ones, others)
+    members = np.bincount(roots, minlength=count)
+    return np.where(members[roots] > 1, roots + 1, 0).astype(np.uint64)
 
 
 def name_groups(roots: Rows, anchors: Hashes) -> Hashes:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from loupe.build.pictures.perceptual_hash import Packed, frequency_bits, small_pixels
-from loupe.build.splits.groups import Hashes, Rows, join_rows
+from loupe.build.splits.groups import Hashes, Rows, join_pairs
 
 __all__ = ["find_alike"]
 
@@ -27,10 +27,7 @@ def find_alike(hashes: Packed, max_bits: int) -> Hashes:
     one of `max_bits + 1` bands of bits, and such colours have nearly one mean: so each picture is
     compared, in each band, with the 256 next of the same band in order of the mean.
     """
-    ones, others = map(np.concatenate, zip(*_close_pairs(hashes, max_bits), strict=True))
-    roots = join_rows(len(hashes), ones, others)
-    members = np.bincount(roots, minlength=len(roots))
-    return np.where(members[roots] > 1, roots + 1, 0).astype(np.uint64)
+    return join_pairs(len(hashes), _close_pairs(hashes, max_bits))
 
 
 def _close_pairs(hashes: Packed, max_bits: int) -> Iterator[tuple[Rows, Rows]]:

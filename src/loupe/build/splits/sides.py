@@ -51,10 +51,11 @@ def place_rows(
     places = examined.places[kept]
     pixels, hashes = journal.pixels[places], journal.perceptual[places]
     keys = {rule: column[kept] for rule, column in examined.keys.items()} | {"picture": pixels}
+    _, first, picture = np.unique(pixels, return_index=True, return_inverse=True)
     if options.likeness_bits is not None:
-        keys["likeness"] = _liken(pixels, hashes, options.likeness_bits)
+        keys["likeness"] = find_alike(hashes[first], options.likeness_bits)[picture]
     if options.likeness_model is not None:
-        keys["embedding"] = _embed(pixels, places, journal, options)
+        keys["embedding"] = _embed(places[first], journal, options)[picture]
     titles = keys.get("title", np.zeros_like(pixels))
     anchors = np.where(titles == 0, pixels, titles)
     groups = name_groups(group_rows(keys), anchors)
@@ -82,20 +83,14 @@ def place_rows(
     return placement
 
 
-def _liken(pixels: Hashes, hashes: npt.NDArray[np.uint8], max_bits: int) -> Hashes:
-    _, first, inverse = np.unique(pixels, return_index=True, return_inverse=True)
-    return find_alike(hashes[first], max_bits)[inverse]
-
-
-def _embed(pixels: Hashes, places: Rows, journal: Journal, options: BuildOptions) -> Hashes:
+def _embed(places: Rows, journal: Journal, options: BuildOptions) -> Hashes:
     from loupe.build.splits.embeddings import embed_pictures, find_close
 
     assert options.likeness_model is not None
-    _, first, inverse = np.unique(pixels, return_index=True, return_inverse=True)
-    outcomes = (journal.read(int(place)).outcome for place in places[first])
+    outcomes = (journal.read(int(place)).outcome for place in places)
     paths = (each.path for each in outcomes if isinstance(each, CheckedPicture))
-    embeddings = embed_pictures(paths, len(first), options.likeness_model)
-    return find_close(embeddings, options.likeness_cosine)[inverse]
+    embeddings = embed_pictures(paths, len(places), options.likeness_model)
+    return find_close(embeddings, options.likeness_cosine)
 
 
 def _choose_prices(examined: Examined, task: Task) -> npt.NDArray[np.float64]:
