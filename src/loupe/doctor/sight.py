@@ -54,7 +54,9 @@ def measure_sight(predictor: Predictor) -> Sight:
     own, grey = logits[:-1], logits[-1]
     texts = [
         answer.text
-        for answer in predictor.predict(shown, batch_size=1, max_new_tokens=ANSWER_TOKENS)
+        for answer in predictor.predict(
+            shown, batch_size=1, max_new_tokens=ANSWER_TOKENS, decoding="free"
+        )
     ]
     return Sight(
         pictures=len(pictures),

@@ -221,8 +221,8 @@ def _notes(sides: Sequence[Sequence[PastEvaluation]], shared: int) -> list[str]:
             "The datasets are different builds: a model may have been trained on rows that the "
             "other was tested on."
         )
-    for name in ("price", "split"):
-        values = sorted({str(run.record["options"][name]) for run in runs})
+    for name in ("decoding", "price", "split"):
+        values = sorted({str(run.record["options"].get(name)) for run in runs})
         if len(values) > 1:
             notes.append(f"The evaluations differ in --{name}: {', '.join(values)}.")
     counts = [len(side) for side in sides]

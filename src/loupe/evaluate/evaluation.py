@@ -30,8 +30,8 @@ class Evaluation:
     measures: Measures
     seen: Seen
     model: Measured
-    said: Measured | None
-    """The same answers with prices as they were said, where they were read otherwise."""
+    variants: tuple[Measured, ...]
+    """The same model read in other ways: answered freely, prices as they were said."""
     twins: tuple[Measured, ...]
     baselines: tuple[Measured, ...]
     best_possible: Measured | None
@@ -79,7 +79,7 @@ class Evaluation:
             },
             "confidence": self.measures.confidence,
             "scores": _scores_to_dict(self.model.scores),
-            "said": None if self.said is None else self._other_to_dict(self.said),
+            "variants": {other.system.name: self._other_to_dict(other) for other in self.variants},
             "best_possible": None
             if self.best_possible is None
             else _scores_to_dict(self.best_possible.scores),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from loupe.evaluate.baselines import pixels
 from loupe.evaluate.rows import Rows
 from loupe.evaluate.weighted import Values
+from loupe.options import Decoding, PriceReading
 from loupe.task import Answer
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ class Seen:
     """What is kept of the evaluated rows' pictures, one entry per row."""
 
     answers: tuple[Answer, ...]
+    free: tuple[Answer, ...] | None
+    """Without the grammar's guidance; None where the answers are free themselves."""
     vectors: dict[str, Values]
     """Name of a kind of vector: (rows, width)."""
     sizes_px: tuple[tuple[int, int], ...]
@@ -45,7 +48,8 @@ class Looker:
     predictor: Predictor
     batch_size: int
     max_new_tokens: int
-    price: Literal["said", "median"]
+    decoding: Decoding
+    price: PriceReading
     thumbnails: int
     """How many rows get a thumbnail."""
     tick: Callable[[int], object]
@@ -53,26 +57,54 @@ class Looker:
 
     def answer(self, pictures: Sequence[Image]) -> list[Answer]:
         """Answer pictures, greedily and free-running; prices are read as asked."""
+        return self._answer(pictures, self.decoding, self.price)
+
+    def _answer(
+        self, pictures: Sequence[Image], decoding: Decoding, price: PriceReading
+    ) -> list[Answer]:
         return self.predictor.predict(
             pictures,
             batch_size=self.batch_size,
             max_new_tokens=self.max_new_tokens,
-            price=self.price,
+            decoding=decoding,
+            price=price,
         )
+
+    def _answer_freely(self, pictures: Sequence[Image], guided: Sequence[Answer]) -> list[Answer]:
+        """Answer without guidance; where that gives the same text, it is the same answer."""
+        said = self._answer(pictures, "free", "said")
+        pairs = zip(guided, said, strict=True)
+        other = [place for place, (one, free) in enumerate(pairs) if one.text != free.text]
+        read = (
+            self._answer([pictures[place] for place in other], "free", self.price)
+            if self.price != "said"
+            else [said[place] for place in other]
+        )
+        answers = dict(enumerate(guided)) | dict(zip(other, read, strict=True))
+        return [*answers.values()]
 
     def see(self, rows: Rows) -> Seen:
         """Answer the rows' pictures and keep what the baselines and the report need."""
         answers: list[Answer] = []
+        free: list[Answer] = []
         sizes: list[tuple[int, int]] = []
         thumbnails: list[bytes] = []
         blocks: list[dict[str, Values]] = []
         for pictures in self._bites(rows):
             answers += self.answer(pictures)
+            if self.decoding != "free":
+                free += self._answer_freely(pictures, answers[-len(pictures) :])
             blocks.append(self._vectors(pictures))
             sizes += [picture.size for picture in pictures]
             thumbnails += map(_thumbnail, pictures[: self.thumbnails - len(thumbnails)])
             self.tick(len(pictures))
-        return Seen(tuple(answers), _joined(blocks), tuple(sizes), tuple(thumbnails))
+        return Seen(
+            tuple(answers),
+            tuple(free) if self.decoding != "free" else None,
+            _joined(blocks),
+            tuple(sizes),
+            tuple(thumbnails),
+        )
 
     def vectors(self, rows: Rows) -> dict[str, Values]:
         """Give the vectors of the rows' pictures: (rows, width) by name."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +78,8 @@ class EvaluateResult:
         return align_columns(lines)
 
     def _others(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        said = [] if self.scores["said"] is None else [self.scores["said"]]
-        for other in (*said, *self.scores["twins"].values(), *self.scores["baselines"].values()):
+        others = (self.scores[kind].values() for kind in ("variants", "twins", "baselines"))
+        for other in chain.from_iterable(others):
             yield other["label"] + (" (oracle)" if other["is_oracle"] else ""), other["scores"]
         if self.scores["best_possible"] is not None:
             yield "best possible", self.scores["best_possible"]

@@ -110,10 +110,10 @@ def _evaluate(
         options.seed,
     )
     answered = _answer(material, predictor, options)
-    model, said, twins, baselines, best = (
+    model, variants, twins, baselines, best = (
         tuple(measures.measure(system) for system in systems if system.role == role)
         for systems in [_systems(material, answered, options)]
-        for role in ("model", "said", "twin", "baseline", "best_possible")
+        for role in ("model", "variant", "twin", "baseline", "best_possible")
     )
     return Evaluation(
         options=options,
@@ -121,7 +121,7 @@ def _evaluate(
         measures=measures,
         seen=answered.seen,
         model=model[0],
-        said=said[0] if said else None,
+        variants=variants,
         twins=twins,
         baselines=baselines,
         best_possible=best[0] if best else None,
@@ -163,6 +163,7 @@ def _answer(material: Material, predictor: Predictor, options: EvaluateOptions) 
             predictor,
             options.batch_size,
             options.max_new_tokens or _longest_answer(predictor, train.truths),
+            options.decoding,
             options.price,
             MAX_TABLE_ROWS,
             bar.update,
@@ -195,7 +196,10 @@ def _systems(material: Material, answered: Answered, options: EvaluateOptions) -
     prices = tuple(name for name in fields if task.fields[name].type == "price")
     if options.price != "said" and prices:
         said = [task.parse(answer.text) for answer in answers]
-        systems.append(System("said", "the model, price as it was said", "said", said, prices))
+        systems.append(System("said", "the model, price as it was said", "variant", said, prices))
+    if answered.seen.free is not None:
+        free = answered.seen.free
+        systems.append(System("free", "the model, answering freely", "variant", free, fields))
     if answered.blind is not None:
         systems.append(System("blind", "blind twin: grey picture", "twin", answered.blind, fields))
     if answered.shuffled is not None:

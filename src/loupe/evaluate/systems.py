@@ -22,7 +22,7 @@ VECTOR_LABELS = {
     "features": "the tower's features",
 }
 
-Role = Literal["model", "said", "twin", "baseline", "best_possible"]
+Role = Literal["model", "variant", "twin", "baseline", "best_possible"]
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Measures:
         for words in self.words:
             if set(words.fields) <= set(fields):
                 statistics |= words.statistics(system.answers)
-        if system.role in {"said", "baseline", "best_possible"}:
+        if system.role in {"baseline", "best_possible"} or set(fields) < set(self.task.fields):
             del statistics["parse_rate"]
         draws = self.draw(statistics, self.rows.groups)
         scores = {name: drawn.interval(self.confidence) for name, drawn in draws.items()}

@@ -5,6 +5,7 @@ from loupe.options.compare import CompareOptions
 from loupe.options.doctor import DoctorOptions
 from loupe.options.evaluate import EvaluateOptions
 from loupe.options.predict import PredictOptions
+from loupe.options.reading import Decoding, PriceReading
 from loupe.options.sample import SampleOptions
 from loupe.options.save import save_options
 from loupe.options.train import PARTS, TrainOptions
@@ -13,9 +14,11 @@ __all__ = [
     "PARTS",
     "BuildOptions",
     "CompareOptions",
+    "Decoding",
     "DoctorOptions",
     "EvaluateOptions",
     "PredictOptions",
+    "PriceReading",
     "SampleOptions",
     "TrainOptions",
     "save_options",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+
+from loupe.options.reading import Decoding, PriceReading
 
 __all__ = ["EvaluateOptions"]
 
@@ -31,7 +32,10 @@ class EvaluateOptions:
     twins: bool = True
     """Also answer with a grey picture and with another row's picture; without them nothing shows
     that the model looks."""
-    price: Literal["said", "median"] = "said"
+    decoding: Decoding = "guided"
+    """How answers are written: guided by the task's grammar, so that each parses, or freely, token
+    by token the likeliest; guided, the rows are also answered freely, and the report shows both."""
+    price: PriceReading = "said"
     """How prices are read: as the answer says them, digit by digit the likeliest, or as the median
     of all prices that the model might say there; the report then shows both."""
     batch_size: int = 32

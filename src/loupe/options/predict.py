@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from loupe.options.reading import Decoding, PriceReading
+
 __all__ = ["PredictOptions"]
 
 
@@ -20,13 +22,16 @@ class PredictOptions:
     """Task file; none means the one beside the model, else the tutorial's."""
     format: Literal["json", "table"] = "json"
     """One JSON object per picture and line, or a table for people."""
-    price: Literal["said", "median"] = "said"
+    decoding: Decoding = "guided"
+    """How answers are written: guided by the task's grammar, so that each parses, or freely, token
+    by token the likeliest."""
+    price: PriceReading = "said"
     """How prices are read: as the answer says them, or as the median of all prices that the model
     might say there."""
     batch_size: int = 16
     """Pictures answered at a time."""
     max_new_tokens: int = 96
-    """Longest answer, in tokens."""
+    """Longest answer, in tokens; a guided answer that is longer has its texts cut, to end in …"""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     threads: int | None = None

@@ -11,7 +11,9 @@ import torch
 from PIL import Image
 
 from loupe import vlm
+from loupe.options import Decoding
 from loupe.pixels import to_srgb
+from loupe.predict.grammar import decode_answers
 
 if TYPE_CHECKING:
     from loupe.predict.predictor import Predictor
@@ -20,7 +22,7 @@ __all__ = ["encode_pictures", "generate_texts"]
 
 
 def generate_texts(
-    predictor: Predictor, pictures: Sequence[Image.Image], max_new_tokens: int
+    predictor: Predictor, pictures: Sequence[Image.Image], max_new_tokens: int, decoding: Decoding
 ) -> list[str]:
     """Answer one batch greedily; a text ends before the token that ends answers."""
     model, processor = predictor.model, predictor.processor
@@ -34,15 +36,18 @@ def generate_texts(
     ).to(model.device)
     ends = _ending_ids(processor, dialogue)
     with _answering(model), torch.inference_mode():
-        generated = model.generate(
-            **inputs,
-            max_new_tokens=max_new_tokens,
-            do_sample=False,
-            num_beams=1,
-            eos_token_id=sorted(ends),
-            pad_token_id=processor.tokenizer.pad_token_id,
-        )
-    said = generated[:, inputs["input_ids"].shape[1] :].tolist()  # (pictures, new tokens)
+        if decoding == "guided":
+            said = decode_answers(model, inputs, predictor.grammar, max_new_tokens)
+        else:
+            generated = model.generate(
+                **inputs,
+                max_new_tokens=max_new_tokens,
+                do_sample=False,
+                num_beams=1,
+                eos_token_id=sorted(ends),
+                pad_token_id=processor.tokenizer.pad_token_id,
+            )
+            said = generated[:, inputs["input_ids"].shape[1] :].tolist()  # (pictures, new tokens)
     return [_decode(processor, ids, ends) for ids in said]
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from loupe.options import Decoding, PriceReading
 from loupe.task import Answer, Task
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
+
+    from loupe.predict.grammar import AnswerGrammar
 
 __all__ = ["Predictor", "task_beside"]
 
@@ -59,27 +63,39 @@ class Predictor:
         )
         return cls(loaded, processor, task or task_beside(model))
 
+    @cached_property
+    def grammar(self) -> AnswerGrammar:
+        """The grammar of the task's answers, compiled for the model's tokenizer."""
+        from loupe.predict.grammar import AnswerGrammar
+        from loupe.vlm import make_dialogue
+
+        end_id = make_dialogue(self.processor, self.task.question).end_id
+        return AnswerGrammar(self.task, self.processor.tokenizer, end_id)
+
     def predict(
         self,
         pictures: Sequence[Image.Image],
         *,
         batch_size: int = 16,
         max_new_tokens: int = 96,
-        price: Literal["said", "median"] = "said",
+        decoding: Decoding = "guided",
+        price: PriceReading = "said",
         progress: Callable[[int], None] | None = None,
     ) -> list[Answer]:
         """Answer the task's question about each picture; a picture is of any mode and size.
 
-        With `price` median, the prices among an answer's values are the medians of what the model
-        might say after its own words, and `text` stays what it said. `progress` is called with the
-        number of pictures answered since its last call.
+        Guided decoding writes only what the task can parse, and cuts texts after `max_new_tokens`;
+        free decoding writes whatever is likeliest, and breaks off there. With `price` median, the
+        prices among an answer's values are the medians of what the model might say after its own
+        words, and `text` stays what it said. `progress` is called with the number of pictures
+        answered since its last call.
         """
         from loupe.predict.generation import generate_texts
 
         answers: list[Answer] = []
         for start in range(0, len(pictures), batch_size):
             batch = pictures[start : start + batch_size]
-            texts = generate_texts(self, batch, max_new_tokens)
+            texts = generate_texts(self, batch, max_new_tokens, decoding)
             parsed = [self.task.parse(text) for text in texts]
             answers += self._read_medians(batch, parsed) if price == "median" else parsed
             if progress:

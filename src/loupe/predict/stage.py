@@ -82,6 +82,7 @@ def _answer_each(
                     readable,
                     batch_size=options.batch_size,
                     max_new_tokens=options.max_new_tokens,
+                    decoding=options.decoding,
                     price=options.price,
                 )
             )

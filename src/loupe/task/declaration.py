@@ -17,7 +17,8 @@ import yaml
 
 from loupe.errors import TaskError
 from loupe.task.fields import ChoiceField, Field, field_settings, make_field
-from loupe.task.template import check_template, template_end, template_parts
+from loupe.task.grammar import write_grammar
+from loupe.task.template import check_template, literal_after, template_end, template_parts
 from loupe.task.text import protect
 
 __all__ = ["Answer", "FieldError", "Task", "is_missing"]
@@ -189,6 +190,14 @@ class Task:
             "required": list(self.fields),
             "additionalProperties": False,
         }
+
+    def grammar(self) -> str:
+        """Describe the answers that parse as a grammar, in llguidance's Lark dialect."""
+        return write_grammar(self.answer, self.fields)
+
+    def literal_after(self, begun: str) -> str:
+        """Give the literal that ends the field in which an answer's beginning breaks off."""
+        return literal_after(self.answer, begun.lstrip())
 
     def _normalise_field(self, name: str, value: Any) -> Any:
         if is_missing(value):

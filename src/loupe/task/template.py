@@ -4,7 +4,7 @@ import string
 
 from loupe.errors import TaskError
 
-__all__ = ["check_template", "template_end", "template_parts"]
+__all__ = ["check_template", "literal_after", "template_end", "template_parts"]
 
 
 def template_parts(template: str) -> list[tuple[str, str, str]]:
@@ -16,6 +16,18 @@ def template_parts(template: str) -> list[tuple[str, str, str]]:
 def template_end(template: str) -> str:
     """Give the literal after the last field."""
     return _split(template)[0][-1]
+
+
+def literal_after(template: str, begun: str) -> str:
+    """Give the literal that ends the field in which an answer's beginning breaks off."""
+    following = ""
+    for literal, _, following in template_parts(template):
+        begun = begun.removeprefix(literal)
+        end = begun.find(following) if following else -1
+        if end < 0:
+            break
+        begun = begun[end:]
+    return following
 
 
 def check_template(template: str, field_names: list[str]) -> None:

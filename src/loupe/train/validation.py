@@ -57,7 +57,10 @@ class Validation:
         """Give loss and scores, and the answers behind them."""
         pictures = [self._rows.picture(place) for place in range(len(self._rows))]
         answers = self._predictor.predict(
-            pictures, batch_size=self._batch_size, max_new_tokens=self._max_new_tokens
+            pictures,
+            batch_size=self._batch_size,
+            max_new_tokens=self._max_new_tokens,
+            decoding="free",
         )
         scores = score_answers(self._predictor.task, self._truths, answers)
         return {LOSS: self._loss(), **scores}, answers

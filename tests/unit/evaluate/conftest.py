@@ -65,7 +65,16 @@ class FakePredictor:
     processor: object = field(default_factory=SimpleNamespace)
     asked: list = field(default_factory=list)
 
-    def predict(self, pictures, *, batch_size=16, max_new_tokens=96, price="said", progress=None):
+    def predict(
+        self,
+        pictures,
+        *,
+        batch_size=16,
+        max_new_tokens=96,
+        decoding="guided",
+        price="said",
+        progress=None,
+    ):
         self.asked.append(len(pictures))
         answers = [self.answer(picture) for picture in pictures]
         if price == "said":

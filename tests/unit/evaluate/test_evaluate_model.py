@@ -37,7 +37,10 @@ def test_a_random_model_is_evaluated_from_folder_to_report(dataset, tiny_checkpo
         replace(options, model=str(tiny_checkpoint), dataset=str(dataset), max_new_tokens=4)
     )
     scores = json.loads((Path(result.output) / "scores.json").read_text("utf-8"))
-    assert scores["scores"]["evaluate/parse_rate"]["value"] == 0.0
+    assert scores["scores"]["evaluate/parse_rate"]["value"] == 1.0
+    free = scores["variants"]["free"]
+    assert free["scores"]["evaluate/parse_rate"]["value"] == 0.0
+    assert free["label"] in result.summary()
     assert scores["verdict"].startswith("There is no evidence that the model looks")
     assert scores["dataset"]["fingerprint"]
     assert "nearest_features" in scores["baselines"]

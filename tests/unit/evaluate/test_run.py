@@ -89,10 +89,10 @@ def test_prices_read_otherwise_stand_beside_those_that_were_said(run):
     result = run(price="median")
     price = "evaluate/full_price_median_ape"
     assert result.scores["scores"][price]["value"] > 0.5
-    assert result.scores["said"]["scores"][price]["value"] == 0.1
+    assert result.scores["variants"]["said"]["scores"][price]["value"] == 0.1
     assert "the model, price as it was said" in result.summary()
     assert "price as it was said" in Path(result.report).read_text("utf-8")
-    assert run(output=result.output + "2").scores["said"] is None
+    assert "said" not in run(output=result.output + "2").scores["variants"]
 
 
 def test_predictions_hold_truth_answer_and_errors(run):
@@ -112,7 +112,7 @@ def test_the_blind_twin_is_asked_once_per_size(make_dataset, make_predictor, opt
     dataset = make_dataset(task)
     predictor = make_predictor(dataset)
     evaluate(dataset, lambda: predictor, replace(options, batch_size=100))
-    assert predictor.asked == [100, 60, 1]
+    assert predictor.asked == [100, 100, 60, 60, 1]  # each picture guided and freely
 
 
 def test_scores_are_the_same_on_every_run(run, tmp_path):
@@ -267,7 +267,7 @@ def test_the_longest_answer_follows_the_training_answers(
     predictor = make_predictor(dataset)
     inner = predictor.predict
 
-    def predict(pictures, *, batch_size, max_new_tokens, price):
+    def predict(pictures, *, max_new_tokens, **_):
         limits.append(max_new_tokens)
         return inner(pictures)
 

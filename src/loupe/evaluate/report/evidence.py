@@ -70,8 +70,7 @@ def show_score(figure: Figure, interval: Interval | None) -> str:
 
 def _everyone(evaluation: Evaluation) -> list[Measured]:
     best = [] if evaluation.best_possible is None else [evaluation.best_possible]
-    said = [] if evaluation.said is None else [evaluation.said]
-    return [evaluation.model, *said, *best, *evaluation.twins, *evaluation.baselines]
+    return [evaluation.model, *evaluation.variants, *best, *evaluation.twins, *evaluation.baselines]
 
 
 def _label(measured: Measured) -> str:
