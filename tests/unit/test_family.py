@@ -5,11 +5,13 @@ from PIL import Image
 
 from loupe import vlm
 from loupe.errors import CheckpointError, TrainError
+from loupe.options import TrainOptions
 from loupe.predict import Predictor
 from loupe.predict.prices import _Beginning, _Tree
 from loupe.task import Task
 from loupe.train.batches import IGNORED_LABEL, Collator
 from loupe.train.examples import Encoder, Sample
+from loupe.train.plan import estimate_memory
 from loupe.train.soft_labels import SoftLabels, collect_spellings
 
 FAMILIES = ["idefics3_checkpoint", "gemma3_checkpoint", "llava_next_checkpoint"]
@@ -228,7 +230,7 @@ def test_a_processor_that_writes_after_the_prompt_is_refused(idefics3_checkpoint
         return [each + "\n" for each in texts], places
 
     processor.get_text_with_replacements = expand_and_add
-    with pytest.raises(TrainError, match="trained on other texts than it is asked"):
+    with pytest.raises(TrainError, match="makes other tokens of a prompt with its answer"):
         Encoder(processor, Task.load()).encode("1", ROWS[0], (60, 40))
 
 
@@ -244,3 +246,17 @@ def test_batches_of_a_tokenizer_without_padding_are_padded_with_its_end(
     del settings["pad_token"]
     (folder / "tokenizer_config.json").write_text(json.dumps(settings), "utf-8")
     assert vlm.load_processor(str(folder)).tokenizer.pad_token == "<|endoftext|>"
+
+
+def test_memory_is_estimated_where_a_tower_names_its_sizes_otherwise():
+    from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
+
+    tower = {"depth": 2, "embed_dim": 32, "hidden_size": 32, "num_heads": 2}
+    decoder = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+    decoder |= {"num_attention_heads": 2, "num_key_value_heads": 2, "vocab_size": 200}
+    with torch.device("meta"):
+        model = Qwen2VLForConditionalGeneration(
+            Qwen2VLConfig(vision_config=tower, text_config=decoder)
+        )
+    options = TrainOptions(dataset="data", output="model")
+    assert estimate_memory(model, 100, 1, options) > 4 * model.num_parameters()

@@ -164,7 +164,7 @@ class Encoder:
         """Refuse processors that write something between prompt and answer, or after it."""
         if whole != parts:
             raise TrainError(
-                f"{type(self._processor).__name__} makes of a prompt and its answer together "
-                f"{len(whole)} tokens that are not those of the two, {len(parts)}, so a model "
-                "would be trained on other texts than it is asked. Choose another family."
+                f"{type(self._processor).__name__} makes other tokens of a prompt with its answer "
+                "than of the two apart, so a model would be trained on other texts than it is "
+                "asked later. Choose another family."
             )
