@@ -142,6 +142,8 @@ def write_gemma3(folder):
             eoi_token_index=end,
         )
     )  # fmt: skip
+    # transformers starts it with zeros, by which no picture would be seen
+    torch.nn.init.normal_(model.model.multi_modal_projector.mm_input_projection_weight, std=0.1)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder
