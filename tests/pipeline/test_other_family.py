@@ -14,11 +14,14 @@ from loupe import vlm
 from loupe.cli import main
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "other_model.yaml"
-FAMILIES = ["idefics3_checkpoint", "llava_next_checkpoint"]
+FAMILIES = {  # and the part that says the words, which is random here and so has to learn
+    "idefics3_checkpoint": "embeddings",  # its head is the same matrix
+    "llava_next_checkpoint": "head",
+}
 STEPS = ["--max-steps", 12, "--batch-size", 8, "--evaluations", 3, "--evaluation-rows", 4]
 FULL = [*STEPS, "--optimizer", "muon", "--learning-rate", 0.02, "--digit-weight", 2]
 FULL += ["--price-spread", 0.1, "--augment", "true"]
-LORA = ["--config", EXAMPLE, *STEPS, "--learning-rate", 0.05, "--epochs", 12]
+LORA = ["--config", EXAMPLE, *STEPS, "--learning-rate", 0.02, "--epochs", 12]
 
 WITHOUT_LOUPE = """
 import sys
@@ -62,22 +65,23 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module", params=FAMILIES, ids=lambda name: name.removesuffix("_checkpoint"))
 def base(request):
-    return request.getfixturevalue(request.param)
+    return request.getfixturevalue(request.param), FAMILIES[request.param]
 
 
 @pytest.fixture(scope="module", params=["full", "lora"])
 def run(request, base, data, tmp_path_factory):
     """The words of a training, and the folder that it wrote."""
-    words = {"full": FULL, "lora": LORA}[request.param]
+    checkpoint, says_words = base
+    words = FULL if request.param == "full" else [*LORA, f"--parts.{says_words}", "full"]
     folder = tmp_path_factory.mktemp(request.param) / "model"
-    words = ["train", "--dataset", data, "--model", base, *words]
+    words = ["train", "--dataset", data, "--model", checkpoint, *words]
     loupe(*words, "--output", folder)
     return words, folder
 
 
 def test_the_loss_falls(run):
     first, *_, last = validation_losses(run[1])
-    assert last < first - 0.02  # where a head stays as it was drawn, an adapter can do little
+    assert last < first - 0.1
 
 
 def test_the_picture_reaches_the_model(run):
