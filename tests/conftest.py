@@ -5,12 +5,15 @@ import os
 
 import pytest
 
+from families import write_gemma3, write_idefics3, write_llava_next
+
 # Before torch is imported. Two-layer models gain nothing from threads, and threads that wait for
 # each other made these tests thirty times as slow where cores were shared.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 WORDS = "Product: Category: Full Price: What is shown in this image? red green blue cup bag USD"
+DIGITS = " 0 1 2 3 4 5 6 7 8 9 . 10 20.5"
 PLACEHOLDERS = [f"<|placeholder{k}|>" for k in range(1, 5)]
 ADDED_TOKENS = ["<|endoftext|>", "<|assistant|>", *PLACEHOLDERS]
 ADDED_TOKENS += ["<|system|>", "<|end|>", "<|user|>", "<|image|>"]
@@ -192,3 +195,21 @@ def write_llava_checkpoint(folder):
 def llava_checkpoint(tmp_path_factory):
     """Folder of a random checkpoint of another family than Phi-3-Vision."""
     return write_llava_checkpoint(tmp_path_factory.mktemp("llava"))
+
+
+@pytest.fixture(scope="session")
+def idefics3_checkpoint(tmp_path_factory):
+    """Folder of a random Idefics3."""
+    return write_idefics3(tmp_path_factory.mktemp("idefics3"))
+
+
+@pytest.fixture(scope="session")
+def gemma3_checkpoint(tmp_path_factory):
+    """Folder of a random Gemma 3."""
+    return write_gemma3(tmp_path_factory.mktemp("gemma3"))
+
+
+@pytest.fixture(scope="session")
+def llava_next_checkpoint(tmp_path_factory):
+    """Folder of a random LLaVA-NeXT, with a tokenizer like Llama's."""
+    return write_llava_next(tmp_path_factory.mktemp("llava_next"), make_tokenizer(WORDS + DIGITS))

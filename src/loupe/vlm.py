@@ -1,8 +1,7 @@
 """Any vision-language model and its processor, through transformers' Auto classes.
 
-Only this module loads models, and only it knows how a family asks: Phi-3-Vision by the published
-prompt, every other family by its own chat template. Weights are read from safetensors alone, and
-no code that comes with a checkpoint is run.
+Only this module loads models; what differs from family to family is in `family`, and is had from
+here. Weights are read from safetensors alone, and no code that comes with a checkpoint is run.
 """
 
 from __future__ import annotations
@@ -10,40 +9,60 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import (
+    CONFIG_MAPPING,
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+)
 from transformers.utils import logging
 
 from loupe.errors import CheckpointError, MissingExtraError
-from loupe.phi3_v import Phi3VProcessor, register
-from loupe.phi3_v.image_processing_phi3_v import fit_to_crops
-
-if TYPE_CHECKING:
-    from PIL import Image
+from loupe.family import (
+    PARTS,
+    PHI3_V_END,
+    Dialogue,
+    answer_loss,
+    fit_picture_size,
+    has_answer_loss,
+    make_dialogue,
+    part_of,
+    pool_image_features,
+    prepare_pictures,
+    set_answers_apart,
+    token_kinds,
+    underlying_model,
+)
+from loupe.phi3_v import register
 
 __all__ = [
+    "PARTS",
     "PHI3_V_END",
     "PICKLED_WEIGHTS",
     "TINY",
     "TINY_FOLDER",
     "Dialogue",
+    "answer_loss",
     "choose_device",
     "count_parameters_by_part",
     "fit_picture_size",
+    "has_answer_loss",
     "load_model_and_processor",
     "load_processor",
     "make_dialogue",
     "part_of",
     "pool_image_features",
     "prepare_pictures",
+    "set_answers_apart",
     "stop_generation_at",
+    "token_kinds",
     "underlying_model",
     "without_peft_warning",
     "without_progress_bars",
@@ -51,28 +70,8 @@ __all__ = [
 
 TINY = "tiny"
 TINY_FOLDER = Path(__file__).parent / "assets" / TINY
-PHI3_V_PROMPT = "<|user|>\n<|image_1|>{question}<|end|><|assistant|>\n"
-PHI3_V_END = "<|end|>"
 PICKLED_WEIGHTS = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
-PARTS = {  # the first whose pattern a parameter's name holds is its part
-    "tower": r"img_processor|vision_tower|vision_model|visual\.(?!merger)",
-    "projection": r"img_projection|glb_GN|sub_GN|multi_modal_projector|connector|visual\.merger",
-    "embeddings": r"embed_tokens|wte",
-    "head": r"lm_head",
-    "decoder": r"",
-}
-
-
-@dataclass(frozen=True)
-class Dialogue:
-    """How a model is asked one question about one picture, and how its answer ends."""
-
-    prompt: str
-    """Text up to where the answer begins, with the family's own sign for the picture."""
-    end: str
-    """The token that ends an answer."""
-    end_id: int
 
 
 def load_model_and_processor(
@@ -90,13 +89,15 @@ def load_model_and_processor(
 
     Raises:
         CheckpointError: there is no such folder or hub name; its config, processor or weights are
-            missing, pickled or of an unknown family.
+            missing, pickled, or of a family that is unknown or reads no pictures; its processor
+            needs a package that is not installed.
         MissingExtraError: an adapter needs peft.
     """
     adapter = Path(model) if (Path(model) / "adapter_config.json").is_file() else None
     source = _locate(_base_of(adapter) if adapter else model)
-    _check_weights(source)
     register()
+    _check_family(model, Path(source))
+    _check_weights(source)
     processor = load_processor(model)
     try:
         with without_progress_bars():
@@ -125,12 +126,18 @@ def load_processor(model: str) -> Any:
     """Load the processor of a checkpoint or adapter folder, a hub name, or `tiny`.
 
     Raises:
-        CheckpointError: the folder or its processor is missing.
+        CheckpointError: the folder or its processor is missing, or needs a package that is.
     """
     source = _locate(model)
     register()
     try:
         processor = AutoProcessor.from_pretrained(source)
+    except ImportError as error:  # such as torchvision, for families that read videos as well
+        raise CheckpointError(
+            f"The processor of {model!r} cannot be had: {_first_line(error).partition('. ')[0]}. "
+            "Install that, or choose a family that does without, such as llava_next, idefics3 or "
+            "gemma3."
+        ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _explain(model, error) from error
     if not hasattr(processor, "image_processor") or not hasattr(processor, "tokenizer"):
@@ -138,26 +145,9 @@ def load_processor(model: str) -> Any:
             f"{model!r} has no processor for pictures and text: {type(processor).__name__} was "
             "found. Put preprocessor_config.json and the tokenizer's files beside the weights."
         )
+    if processor.tokenizer.pad_token is None:
+        processor.tokenizer.pad_token = processor.tokenizer.eos_token
     return processor
-
-
-def make_dialogue(processor: Any, question: str) -> Dialogue:
-    """Word the question as the processor's family is asked.
-
-    Raises:
-        CheckpointError: the processor has no chat template, or no token that ends an answer.
-    """
-    tokenizer = processor.tokenizer
-    if isinstance(processor, Phi3VProcessor):
-        prompt, end = PHI3_V_PROMPT.format(question=question), PHI3_V_END
-    else:
-        prompt, end = _prompt_by_template(processor, question), tokenizer.eos_token
-    end_id = None if end is None else tokenizer.convert_tokens_to_ids(end)
-    if end_id is None or end_id == tokenizer.unk_token_id:
-        raise CheckpointError(
-            f"The tokenizer has no token {end!r}, which ends an answer. Add it as a special token."
-        )
-    return Dialogue(prompt, end, int(end_id))
 
 
 def stop_generation_at(model: Any, dialogue: Dialogue) -> None:
@@ -171,49 +161,6 @@ def stop_generation_at(model: Any, dialogue: Dialogue) -> None:
     settings.eos_token_id = sorted({dialogue.end_id, *(end for end in ends if end is not None)})
 
 
-def prepare_pictures(processor: Any, pictures: Sequence[Image.Image]) -> dict[str, torch.Tensor]:
-    """Turn pictures, one per sample, into the model's picture inputs.
-
-    For Phi-3-V: `pixel_values` (images, 1 + crops, 3, side, side), no more crops than the largest
-    picture needs, and `image_sizes` (images, 2).
-    """
-    image_processor = processor.image_processor
-    if isinstance(processor, Phi3VProcessor):
-        made = image_processor(list(pictures), return_tensors="pt", pad_to_num_crops=False)
-    else:
-        made = image_processor([[picture] for picture in pictures], return_tensors="pt")
-    return {name: made[name] for name in made if name in processor.model_input_names}
-
-
-def fit_picture_size(processor: Any, size: tuple[int, int]) -> tuple[int, int] | None:
-    """Give the (width, height) to which the processor will resize a picture of this size.
-
-    A picture resized to it beforehand gives the same inputs. None means that the family's way is
-    not known here.
-    """
-    if not isinstance(processor, Phi3VProcessor):
-        return None
-    width, height = size
-    image_processor = processor.image_processor
-    fit = fit_to_crops(height, width, image_processor.num_crops, image_processor.crop_size)
-    return fit.width, fit.height
-
-
-def pool_image_features(model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Average the vision features of each picture: (images, width), float32.
-
-    `inputs` is what `prepare_pictures` returned, on the model's device.
-    """
-    features = underlying_model(model).get_image_features(**inputs)
-    features = getattr(features, "pooler_output", features)  # some families wrap the tensors
-    return torch.stack([feature.flatten(0, -2).float().mean(dim=0) for feature in features])
-
-
-def underlying_model(model: Any) -> Any:
-    """Take off peft's wrapper where there is one."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
-
-
 def count_parameters_by_part(model: Any) -> dict[str, tuple[int, int]]:
     """Count (trained, all) parameters of tower, projection, embeddings, decoder, head, adapters."""
     counts = dict.fromkeys(["adapters", *PARTS], (0, 0))
@@ -224,14 +171,6 @@ def count_parameters_by_part(model: Any) -> dict[str, tuple[int, int]]:
         size = value.numel() if packed is None else packed.shape.numel()
         counts[part] = trained + size * int(value.requires_grad), everything + size
     return {part: count for part, count in counts.items() if count[1]}
-
-
-def part_of(name: str) -> str:
-    """Give the part of a model to which a module or parameter belongs, by its full name.
-
-    An adapter belongs to the part that it adapts.
-    """
-    return next(part for part, pattern in PARTS.items() if re.search(pattern, name))
 
 
 def choose_device(name: str) -> str:
@@ -277,6 +216,27 @@ def _base_of(adapter: Path) -> str:
     return str(base)
 
 
+def _check_family(model: str, folder: Path) -> None:
+    """Refuse a checkpoint of which its config tells that it cannot answer about pictures."""
+    kind = _model_type(folder)
+    if kind is None:
+        return
+    if kind not in CONFIG_MAPPING:
+        raise CheckpointError(
+            f"Folder {model!r} has model_type {kind!r}, which transformers does not know without "
+            "code from the checkpoint, and such code is not run. Use phi3_v or a family that "
+            "transformers has."
+        )
+    family = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING.get(CONFIG_MAPPING[kind], None)
+    if family is None or not hasattr(family, "get_image_features"):
+        raise CheckpointError(
+            f"Folder {model!r} has model_type {kind!r}, "
+            f"{'no vision-language model' if family is None else 'which gives no image features'}. "
+            "Use phi3_v or another family of AutoModelForImageTextToText, such as llava_next, "
+            "idefics3 or gemma3."
+        )
+
+
 def _check_weights(source: str) -> None:
     folder = Path(source)
     if not folder.is_dir() or any(folder.glob("*.safetensors")):
@@ -300,13 +260,6 @@ def _explain(model: str, error: Exception) -> CheckpointError:
             f"{model!r} is no folder here, and it could not be had from the hub "
             f"({_first_line(error)}). Check the name and the network, or download it first."
         )
-    kind = _model_type(folder)
-    if kind is not None and kind not in _known_families():
-        return CheckpointError(
-            f"Folder {model!r} has model_type {kind!r}, which transformers does not know without "
-            "code from the checkpoint, and such code is not run. Use phi3_v or a family that "
-            "transformers has."
-        )
     files = {path.name for path in folder.iterdir()}
     if not files & {"preprocessor_config.json", "processor_config.json"} or not any(
         name.startswith("tokenizer") for name in files
@@ -316,14 +269,6 @@ def _explain(model: str, error: Exception) -> CheckpointError:
             "files are expected beside the weights. Copy them from the checkpoint it was made of."
         )
     return CheckpointError(f"{model!r} cannot be loaded: {_first_line(error)}")
-
-
-def _known_families() -> Sequence[str]:
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-
-    register()
-    names: list[str] = list(CONFIG_MAPPING.keys())
-    return names
 
 
 def _model_type(folder: Path) -> str | None:
@@ -377,17 +322,3 @@ def without_peft_warning() -> Iterator[None]:
             "ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning
         )
         yield
-
-
-def _prompt_by_template(processor: Any, question: str) -> str:
-    content = [{"type": "image"}, {"type": "text", "text": question}]
-    try:
-        prompt: str = processor.apply_chat_template(
-            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
-        )
-    except (ValueError, AttributeError) as error:
-        raise CheckpointError(
-            f"{type(processor).__name__} has no chat template, so it is not known how to ask. Put "
-            "chat_template.jinja beside the checkpoint."
-        ) from error
-    return prompt

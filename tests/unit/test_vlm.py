@@ -1,5 +1,6 @@
 import json
 import shutil
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -76,16 +77,16 @@ def test_picture_inputs_are_those_the_model_takes(tiny_checkpoint, llava_checkpo
         assert len(inputs["pixel_values"]) == 2
 
 
-@pytest.mark.parametrize("family", ["tiny_checkpoint", "llava_checkpoint"])
+@pytest.mark.parametrize("family", ["tiny_checkpoint", "llava_checkpoint", "idefics3_checkpoint"])
 def test_pooled_features_are_one_row_per_picture_whatever_their_shapes(family, request):
     model, processor = vlm.load_model_and_processor(str(request.getfixturevalue(family)))
-    both = vlm.prepare_pictures(processor, [picture(), picture(40, 40, "blue")])
-    alone = vlm.prepare_pictures(processor, [picture(40, 40, "blue")])
+    both = [picture(), picture(40, 40, "blue")]
     with torch.inference_mode():
-        features = vlm.pool_image_features(model, both)
+        features = vlm.pool_image_features(model, processor, both)
         assert features.shape == (2, 32)
         # other batch, other order of float32 sums
-        assert torch.allclose(features[1:], vlm.pool_image_features(model, alone), atol=1e-5)
+        alone = vlm.pool_image_features(model, processor, both[1:])
+        assert torch.allclose(features[1:], alone, atol=1e-5)
         assert not torch.allclose(features[0], features[1])
 
 
@@ -185,3 +186,55 @@ def test_an_adapter_whose_base_is_gone_is_told(tiny_checkpoint, tmp_path):
     (tmp_path / "adapter" / "adapter_config.json").write_text(json.dumps(settings), "utf-8")
     with pytest.raises(CheckpointError, match=r"There is no model folder '.*gone'"):
         vlm.load_model_and_processor(str(tmp_path / "adapter"))
+
+
+def write_text_model(folder, config):
+    (folder / "config.json").write_text(json.dumps(config), "utf-8")
+    (folder / "model.safetensors").touch()
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("llama", "has model_type 'llama', no vision-language model"),
+        ("clip", "has model_type 'clip', no vision-language model"),
+        ("git", "has model_type 'git', which gives no image features"),
+    ],
+)
+def test_a_model_that_cannot_answer_about_pictures_is_refused(tmp_path, kind, words):
+    with pytest.raises(CheckpointError, match=words):
+        vlm.load_model_and_processor(write_text_model(tmp_path, {"model_type": kind}))
+
+
+def test_a_processor_that_needs_what_is_not_installed_is_refused(
+    idefics3_checkpoint, tmp_path, monkeypatch
+):
+    def need(*_, **__):
+        raise ImportError(
+            "\nQwen2VLVideoProcessor requires the Torchvision library but it was not found in "
+            "your environment. Check out the instructions on the\ninstallation page."
+        )
+
+    monkeypatch.setattr(vlm.AutoProcessor, "from_pretrained", need)
+    with pytest.raises(
+        CheckpointError,
+        match=r"Torchvision library but it was not found in your environment\. Install that",
+    ):
+        vlm.load_processor(str(idefics3_checkpoint))
+
+
+@pytest.mark.skipif(find_spec("torchvision") is not None, reason="torchvision is installed")
+def test_a_family_that_reads_videos_needs_torchvision(idefics3_checkpoint, tmp_path):
+    folder = copy_of(idefics3_checkpoint, tmp_path / "qwen", without=["*.json"])
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(idefics3_checkpoint / name, folder)
+    (folder / "config.json").write_text('{"model_type": "qwen2_vl"}', "utf-8")
+    settings = {
+        "image_processor_type": "Qwen2VLImageProcessor",
+        "processor_class": "Qwen2VLProcessor",
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings), "utf-8")
+    with pytest.raises(CheckpointError, match="requires the Torchvision library") as told:
+        vlm.load_model_and_processor(str(folder))
+    assert len(str(told.value).splitlines()) == 1

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Sight", "examine_sight", "measure_sight"]
 
 ANSWER_TOKENS = 24
+OTHERS_SIDE_PX = 336  # of what other families than Phi-3-Vision are shown; their processors resize
 NEGLIGIBLE = 1e-4  # of the logits' own spread: what a GPU's changing order of sums may do
 
 
@@ -47,7 +48,8 @@ class Sight:
 
 def measure_sight(predictor: Predictor) -> Sight:
     """Ask the predictor's question about the drawn pictures, about grey and about the next one."""
-    side = int(vlm.underlying_model(predictor.model).config.crop_size)
+    config = vlm.underlying_model(predictor.model).config
+    side = int(getattr(config, "crop_size", OTHERS_SIDE_PX))
     pictures = draw_pictures(side)
     shown = [*pictures, draw_grey(side)]
     logits = torch.stack([_next_logits(predictor, picture) for picture in shown])  # (pictures, ids)
@@ -103,7 +105,7 @@ def examine_sight(sight: Sight) -> Finding:
 def _next_logits(predictor: Predictor, picture: Image.Image) -> torch.Tensor:
     """Give the logits (vocabulary,) of an answer's first token, in float32."""
     dialogue = vlm.make_dialogue(predictor.processor, predictor.task.question)
-    inputs = predictor.processor(dialogue.prompt, [picture], return_tensors="pt")
+    inputs = predictor.processor(text=[dialogue.prompt], images=[[picture]], return_tensors="pt")
     with torch.inference_mode():
         outputs = predictor.model(**inputs.to(predictor.model.device), logits_to_keep=1)
     logits: torch.Tensor = outputs.logits[0, -1].float().cpu()

@@ -65,7 +65,7 @@ def examine_checkpoint(options: DoctorOptions) -> DoctorResult:
     """Examine a checkpoint or adapter folder; what is wrong is a finding, not an error.
 
     Raises:
-        CheckpointError: there is no such folder, or it holds another family's model.
+        CheckpointError: there is no such folder, or no model of another family that can be loaded.
         MissingExtraError: an adapter needs peft.
     """
     from loupe.doctor.processor import examine_processor
@@ -74,18 +74,20 @@ def examine_checkpoint(options: DoctorOptions) -> DoctorResult:
         ADAPTER_CONFIG,
         examine_adapter,
         examine_weights,
+        other_family,
         read_config,
     )
 
     folder = _find_folder(options.checkpoint)
-    findings: list[Finding] = []
-    if (folder / ADAPTER_CONFIG).is_file():
-        base, findings = _find_base(folder)
+    is_adapter = (folder / ADAPTER_CONFIG).is_file()
+    base, findings = _find_base(folder) if is_adapter else (None, [])
+    if kind := other_family(base or folder):
+        return _examine_other(folder, kind, options)
+    if is_adapter:
         config, more = read_config(base, "base") if base else (None, [])
         findings += more + examine_adapter(folder, config)
         findings += examine_weights(base, config, "base") if base else []
     else:
-        base = None
         config, findings = read_config(folder, "weights")
         findings += examine_weights(folder, config, "weights")
     processor, more = examine_processor(folder, config, base or folder)
@@ -98,6 +100,24 @@ def examine_checkpoint(options: DoctorOptions) -> DoctorResult:
     elif options.sight:
         findings.append(_not_asked("what is wrong above comes first"))
     return DoctorResult(options.checkpoint, str(base) if base else None, tuple(findings), sight)
+
+
+def _examine_other(folder: Path, kind: str, options: DoctorOptions) -> DoctorResult:
+    """Tell of another family's checkpoint how it is asked, and whether it looks."""
+    from loupe.doctor.processor import QUESTION
+    from loupe.doctor.sight import examine_sight
+    from loupe.vlm import load_processor, make_dialogue
+
+    judged = "Names, shapes and values are judged for Phi-3-Vision alone"
+    loaded = "the model was loaded, and lacks nothing" if options.sight else "nothing was loaded"
+    dialogue = make_dialogue(load_processor(str(folder)), QUESTION)
+    asked = f"It is asked {dialogue.prompt!r} and ends its answers with {dialogue.end}."
+    findings = [Finding("processor", "well", asked)]
+    sight = _measure(folder, options) if options.sight else None
+    findings.insert(0, Finding("weights", "note", f"This is a {kind}. {judged}; {loaded}."))
+    if sight is not None:
+        findings.append(examine_sight(sight))
+    return DoctorResult(options.checkpoint, None, tuple(findings), sight)
 
 
 def _find_folder(checkpoint: str) -> Path:
@@ -128,6 +148,13 @@ def _find_base(adapter: Path) -> tuple[Path | None, list[Finding]]:
 
 def _look(folder: Path, options: DoctorOptions) -> Sight | Finding:
     """Load the model and ask it; a finding tells why it cannot be asked."""
+    try:
+        return _measure(folder, options)
+    except (CheckpointError, ValueError) as error:
+        return _not_asked(str(error).splitlines()[0])
+
+
+def _measure(folder: Path, options: DoctorOptions) -> Sight:
     import torch
 
     from loupe.doctor.sight import measure_sight
@@ -136,13 +163,8 @@ def _look(folder: Path, options: DoctorOptions) -> Sight | Finding:
 
     if options.threads:
         torch.set_num_threads(options.threads)
-    try:
-        model, processor = load_model_and_processor(
-            str(folder), device=choose_device(options.device)
-        )
-        return measure_sight(Predictor(model, processor, task_beside(str(folder))))
-    except (CheckpointError, ValueError) as error:
-        return _not_asked(str(error).splitlines()[0])
+    model, processor = load_model_and_processor(str(folder), device=choose_device(options.device))
+    return measure_sight(Predictor(model, processor, task_beside(str(folder))))
 
 
 def _not_asked(why: str) -> Finding:

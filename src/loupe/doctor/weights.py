@@ -13,25 +13,30 @@ import torch
 from loupe.doctor.findings import Finding, Part, name_some
 from loupe.doctor.pickled import find_pickles
 from loupe.doctor.tensors import Place, Shape, Values, find_tensors, measure
-from loupe.errors import CheckpointError, MissingExtraError
+from loupe.errors import MissingExtraError
 from loupe.phi3_v import Phi3VConfig, Phi3VForCausalLM
 from loupe.vlm import part_of, without_peft_warning
 
 if TYPE_CHECKING:
     from peft import PeftConfig
 
-__all__ = ["ADAPTER_CONFIG", "examine_adapter", "examine_weights", "read_config"]
+__all__ = ["ADAPTER_CONFIG", "examine_adapter", "examine_weights", "other_family", "read_config"]
 
 CONFIG, ADAPTER_CONFIG = "config.json", "adapter_config.json"
 AGAIN = "Copy or download the checkpoint again, or load the base and train again."
 
 
-def read_config(folder: Path, part: Part) -> tuple[Phi3VConfig | None, list[Finding]]:
-    """Read config.json; None and a finding where there is none that can be used.
+def other_family(folder: Path) -> str | None:
+    """Give the model_type of a checkpoint that is not of Phi-3-Vision's family; else None."""
+    try:
+        kind = json.loads((folder / CONFIG).read_text("utf-8")).get("model_type")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return None if kind in {None, Phi3VConfig.model_type} else str(kind)
 
-    Raises:
-        CheckpointError: it is the config of another family.
-    """
+
+def read_config(folder: Path, part: Part) -> tuple[Phi3VConfig | None, list[Finding]]:
+    """Read Phi-3-Vision's config.json; None and a finding where there is none to be used."""
     path = folder / CONFIG
     if not path.is_file():
         what = f"There is no {CONFIG}, so it is not known which weights belong here."
@@ -40,10 +45,7 @@ def read_config(folder: Path, part: Part) -> tuple[Phi3VConfig | None, list[Find
     try:
         kind = json.loads(path.read_text("utf-8")).get("model_type")
         if kind != Phi3VConfig.model_type:
-            raise CheckpointError(
-                f"{str(folder)!r} has model_type {kind!r}; loupe doctor knows Phi-3-Vision "
-                f"({Phi3VConfig.model_type!r}) alone. Use `loupe evaluate` to see whether it looks."
-            )
+            raise ValueError(f"it has model_type {kind!r}, not {Phi3VConfig.model_type!r}.")
         config = Phi3VConfig.from_pretrained(folder)
         _build_without_weights(config)
         return config, []

@@ -12,7 +12,8 @@ class DoctorOptions:
     """Tell whether a checkpoint is whole, its processor fits and it looks at pictures."""
 
     checkpoint: str
-    """Folder of a Phi-3-Vision checkpoint or adapter, whoever wrote it, or `tiny`."""
+    """Folder of a checkpoint or adapter, whoever wrote it, or `tiny`; of other families than
+    Phi-3-Vision only processor and sight are judged."""
     sight: bool = True
     """Also load the model and ask it about drawn pictures; without it only files are read."""
     device: str = "auto"

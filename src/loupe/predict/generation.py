@@ -55,10 +55,9 @@ def encode_pictures(
     predictor: Predictor, pictures: Sequence[Image.Image]
 ) -> np.ndarray[Any, np.dtype[np.float32]]:
     """Average the vision features of each picture of one batch: (pictures, width)."""
-    inputs = vlm.prepare_pictures(predictor.processor, [to_srgb(picture) for picture in pictures])
-    inputs = {name: value.to(predictor.model.device) for name, value in inputs.items()}
+    shown = [to_srgb(picture) for picture in pictures]
     with _answering(predictor.model), torch.inference_mode():
-        features = vlm.pool_image_features(predictor.model, inputs)
+        features = vlm.pool_image_features(predictor.model, predictor.processor, shown)
     array: np.ndarray[Any, np.dtype[np.float32]] = features.float().cpu().numpy()
     return array
 

@@ -127,13 +127,17 @@ class _Tree:
             text=prompts,
             images=[[to_srgb(picture)] for picture in pictures],
             padding=True,
-            padding_side="left",
+            padding_side="right",  # some families count padding on the left as places
             return_tensors="pt",
         ).to(self._model.device)
         kept = inputs["attention_mask"]
-        outputs = self._model(**inputs, use_cache=True, logits_to_keep=1)
-        self._cache, self._first = outputs.past_key_values, outputs.logits
         self._lengths = kept.sum(dim=1, keepdim=True)  # (rows, 1)
+        ends, end_of_row = (self._lengths - 1).unique(return_inverse=True)
+        outputs = self._model(**inputs, use_cache=True, logits_to_keep=ends)
+        self._cache = outputs.past_key_values
+        self._first = outputs.logits.take_along_dim(end_of_row.unsqueeze(2), dim=1)  # (rows, 1, ..)
+        if (shift := getattr(outputs, "rope_deltas", None)) is not None:
+            self._lengths = self._lengths + shift  # some families count a picture's tokens as fewer
         self._seen = kept.bool()  # (rows, cached tokens); of the tree, nothing that all see
         self._numeric = _numeric_tokens(processor.tokenizer)
         self._ids = torch.tensor([token for token, _ in self._numeric], device=self._model.device)

@@ -120,7 +120,7 @@ class Collator:
             `input_ids`, `attention_mask`, `labels`: (samples, tokens); labels are the ids of the
             answer, its end included, and -100 elsewhere. `row_ids`: list of str. With soft labels
             `label_choices` and `label_weights`, (samples, tokens, choices), and the number
-            `label_smoothing`. And the model's picture inputs.
+            `label_smoothing`. And the model's picture inputs, and what its family tells of tokens.
         """
         examples = [sample.example for sample in samples]
         shape = len(samples), max(map(len, examples))
@@ -139,8 +139,21 @@ class Collator:
             "labels": labels,
             **soft,
             "row_ids": [example.row_id for example in examples],
+            **_pad_kinds(examples, shape[1]),
             **vlm.prepare_pictures(self._processor, [sample.picture for sample in samples]),
         }
+
+
+def _pad_kinds(examples: Sequence[Example], tokens: int) -> dict[str, torch.Tensor]:
+    """Give what is told of each token, (samples, tokens, ...); an answer is as its prompt's end."""
+    padded = {}
+    for name, kinds in examples[0].prompt_kinds.items():
+        padded[name] = kinds.new_zeros(len(examples), tokens, *kinds.shape[1:])
+        for row, example in enumerate(examples):
+            begin, end = len(example.prompt_ids), len(example)
+            padded[name][row, :begin] = example.prompt_kinds[name]
+            padded[name][row, begin:end] = example.prompt_kinds[name][-1]
+    return padded
 
 
 def count_scored(labels: torch.Tensor) -> int:

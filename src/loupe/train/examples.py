@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from PIL import Image
 
 from loupe import vlm
@@ -13,6 +14,10 @@ from loupe.errors import TrainError
 from loupe.task import FieldError, Task
 
 __all__ = ["Encoder", "Example", "LeftOut", "PricePlace", "Sample"]
+
+
+Prompt = tuple[tuple[int, ...], dict[str, torch.Tensor]]
+"""A prompt's token ids, and what else is told of each token."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,8 @@ class Example:
     answer_ids: tuple[int, ...]
     answer: str
     prices: tuple[PricePlace, ...] = ()
+    prompt_kinds: Mapping[str, torch.Tensor] = field(default_factory=dict, compare=False)
+    """What the family tells of each token of the prompt beside its id: (tokens, ...) each."""
 
     def __len__(self) -> int:
         """Give the number of tokens."""
@@ -71,7 +78,7 @@ class Encoder:
         self._task = task
         self._dialogue = vlm.make_dialogue(processor, task.question)
         self._bare_prompt_ids = self._tokenize(self._dialogue.prompt)
-        self._prompt_ids: dict[tuple[int, int], tuple[int, ...]] = {}
+        self._prompts: dict[tuple[int, int], Prompt] = {}
         added = set(processor.tokenizer.get_added_vocab().values())
         self._reserved = added | set(processor.tokenizer.all_special_ids)
 
@@ -98,7 +105,8 @@ class Encoder:
             if self._task.fields[name].type == "price"
             and (tokens := self._find_tokens(spans, begin, end))
         )
-        return Example(row_id, self._prompt_for(size), answer_ids, answer, prices)
+        prompt_ids, kinds = self._prompt_for(size, answer, answer_ids)
+        return Example(row_id, prompt_ids, answer_ids, answer, prices, kinds)
 
     def _answer_ids(self, answer: str) -> tuple[tuple[int, ...], list[tuple[int, int]]]:
         """Ids that follow the prompt's when both are tokenized together, which is what is asked.
@@ -135,10 +143,28 @@ class Encoder:
         # the prompt's last tokens nor the answer's first.
         return tuple(self._processor.tokenizer(text)["input_ids"])
 
-    def _prompt_for(self, size: tuple[int, int]) -> tuple[int, ...]:
+    def _prompt_for(
+        self, size: tuple[int, int], answer: str, answer_ids: tuple[int, ...]
+    ) -> Prompt:
         size = vlm.fit_picture_size(self._processor, size) or size
-        if size not in self._prompt_ids:
-            blank = Image.new("RGB", size)
-            made = self._processor(text=[self._dialogue.prompt], images=[[blank]])
-            self._prompt_ids[size] = tuple(int(token) for token in made["input_ids"][0])
-        return self._prompt_ids[size]
+        if size not in self._prompts:
+            ids, kinds = self._process(self._dialogue.prompt, size)
+            if not self._prompts:
+                whole, _ = self._process(self._dialogue.prompt + answer + self._dialogue.end, size)
+                self._check_whole(whole, ids + answer_ids)
+            self._prompts[size] = ids, kinds
+        return self._prompts[size]
+
+    def _process(self, text: str, size: tuple[int, int]) -> Prompt:
+        made = self._processor(text=[text], images=[[Image.new("RGB", size)]])
+        ids = tuple(int(token) for token in made["input_ids"][0])
+        return ids, vlm.token_kinds(self._processor, made)
+
+    def _check_whole(self, whole: tuple[int, ...], parts: tuple[int, ...]) -> None:
+        """Refuse processors that write something between prompt and answer, or after it."""
+        if whole != parts:
+            raise TrainError(
+                f"{type(self._processor).__name__} makes other tokens of a prompt with its answer "
+                "than of the two apart, so a model would be trained on other texts than it is "
+                "asked later. Choose another family."
+            )

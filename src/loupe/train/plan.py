@@ -21,6 +21,7 @@ BYTES_KEPT_WHEN_RECOMPUTED = 4
 # Moments per trained number where they are not the two of AdamW in float32; the rest is rounded.
 OPTIMIZER_BYTES = {"muon": 4, "sgd": 0, "adafactor": 0, "adagrad": 4, "rmsprop": 4, "lion_32bit": 4}
 ADAMW_BYTES = 8
+TOWER_SIZES = ("image_size", "patch_size", "hidden_size", "num_hidden_layers")
 
 
 @dataclass(frozen=True)
@@ -113,9 +114,10 @@ def _activation_bytes(config: Any, tokens: int, crops: int, options: TrainOption
     total = tokens * decoder.hidden_size * (decoder.num_hidden_layers * kept + BYTES_KEPT)
     tower = getattr(config, "vision_config", None)
     is_seen = options.part_modes()["tower"] != "frozen"  # a backward pass goes through it
-    if tower is not None and hasattr(tower, "patch_size") and is_seen:
-        patches = max(crops, 1) * (tower.image_size // tower.patch_size) ** 2
-        total += patches * tower.hidden_size * (tower.num_hidden_layers * kept + BYTES_KEPT)
+    sizes: list[Any] = [getattr(tower, name, None) for name in TOWER_SIZES]
+    if is_seen and all(isinstance(size, int) for size in sizes):  # some families have other names
+        side, patch, width, layers = sizes
+        total += max(crops, 1) * (side // patch) ** 2 * width * (layers * kept + BYTES_KEPT)
     return int(total)
 
 

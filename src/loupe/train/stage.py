@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import asdict, dataclass
-from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -248,12 +247,6 @@ def _load(options: TrainOptions, dataset: Dataset) -> Predictor:
                 f"num_crops is for Phi-3-Vision; {options.model!r} has no HD crops. Drop num_crops."
             )
         processor.image_processor.num_crops = options.num_crops
-    is_soft = options.digit_weight != 1 or options.price_spread or options.label_smoothing
-    if is_soft and "label_weights" not in signature(model.forward).parameters:
-        raise TrainError(
-            f"digit_weight, price_spread and label_smoothing are for Phi-3-Vision; the loss of "
-            f"{options.model!r} weighs all tokens alike. Drop them."
-        )
     has_price = any(field.type == "price" for field in dataset.task.fields.values())
     if options.price_spread and not (has_price and processor.tokenizer.is_fast):
         lack = "the tokenizer cannot tell its places" if has_price else "the task has no price"

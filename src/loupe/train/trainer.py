@@ -18,7 +18,7 @@ from loupe.train.adapters import add_full_parameters
 from loupe.train.batches import Collator, LengthGroupedOrder
 from loupe.train.examples import Sample
 from loupe.train.soft_labels import SoftLabels
-from loupe.vlm import without_progress_bars
+from loupe.vlm import answer_loss, has_answer_loss, set_answers_apart, without_progress_bars
 
 __all__ = ["AnswerTrainer", "Scores"]
 
@@ -49,6 +49,8 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]  # untyped in transformers
     ) -> None:
         collator = Collator(processor, soft_labels)
         super().__init__(args=args, train_dataset=train_dataset, data_collator=collator, **kwargs)
+        if not has_answer_loss(self.model):
+            self.compute_loss_func = answer_loss
         self.remove_callback(PrinterCallback)  # it prints to stdout
         self._processor = processor
         self._evaluate_now = evaluate_now
@@ -63,6 +65,9 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]  # untyped in transformers
         """Take one step; remember which rows it saw, and stop where the loss has no value."""
         rows = inputs.pop("row_ids")
         self._rows_of_step += rows
+        if self.compute_loss_func is not None:
+            inputs, labels = set_answers_apart(self.model, inputs)
+            inputs["labels"] = labels  # which the Trainer hands to that function as they are
         loss: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)
         self._check("loss", loss.item(), rows)
         return loss

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 
+from loupe import vlm
 from loupe.errors import TrainError
 from loupe.evaluate.scores import row_scores, score_answers
 from loupe.predict import Predictor
@@ -16,7 +16,6 @@ from loupe.task import Answer, Task
 from loupe.tracking import PredictedRow
 from loupe.train.batches import Collator, ExampleDataset, count_scored
 from loupe.train.examples import Sample
-from loupe.vlm import underlying_model
 
 __all__ = ["Validation", "check_best_metric"]
 
@@ -90,7 +89,7 @@ class Validation:
         total, count = 0.0, 0
         for batch in self._batches():
             scored = count_scored(batch["labels"])
-            loss = model(**batch, **_without_logits(model)).loss
+            loss = _answer_loss(model, batch)
             total += float(loss) * scored
             count += scored
         model.train(was_training)
@@ -113,10 +112,12 @@ def _plain(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _without_logits(model: Any) -> dict[str, bool]:
-    """Spare the full logits where the family can give a loss without them, as Phi-3-V does."""
-    accepted = inspect.signature(underlying_model(model).forward).parameters
-    return {"return_logits": False} if "return_logits" in accepted else {}
+def _answer_loss(model: Any, batch: dict[str, Any]) -> torch.Tensor:
+    if vlm.has_answer_loss(model):
+        loss: torch.Tensor = model(**batch, return_logits=False).loss
+        return loss
+    inputs, labels = vlm.set_answers_apart(model, batch)
+    return vlm.answer_loss(model(**inputs), labels)
 
 
 def check_best_metric(name: str, task: Task, truths: Sequence[Mapping[str, Any]]) -> None:

@@ -99,3 +99,25 @@ def test_the_command_ends_well_and_writes_json(capsys):
     told = json.loads(capsys.readouterr().out)
     assert told["is_well"]
     assert told["sight"] is None
+
+
+def test_of_another_family_it_is_told_how_it_is_asked_and_whether_it_looks(gemma3_checkpoint):
+    result = examine(gemma3_checkpoint, sight=True)
+    weights, processor, sight = result.findings
+    assert weights.what.startswith("This is a gemma3. Names, shapes and values are judged")
+    assert "<start_of_turn>user" in processor.what
+    assert processor.what.endswith("ends its answers with <end_of_turn>.")
+    assert sight.part == "sight"
+    assert result.sight.logits_to_grey > 0
+    assert result.exit_code == 0
+
+
+def test_another_familys_checkpoint_that_cannot_be_loaded_is_refused_in_one_line(
+    gemma3_checkpoint, tmp_path, capsys
+):
+    folder = tmp_path / "cut"
+    shutil.copytree(gemma3_checkpoint, folder)
+    (folder / "model.safetensors").unlink()
+    assert cli.main(["doctor", str(folder)]) == 1
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "has a config.json but no weights" in line

@@ -145,12 +145,6 @@ def test_another_family_trains_and_predicts(options, llava_checkpoint, tmp_path,
     assert len(predictor.predict([Image.new("RGB", (40, 40))], max_new_tokens=2)) == 1
 
 
-@pytest.mark.parametrize("change", [{"digit_weight": 2.0}, {"label_smoothing": 0.1}], ids=str)
-def test_losses_that_another_family_lacks_are_refused(options, llava_checkpoint, change):
-    with pytest.raises(TrainError, match=r"are for Phi-3-Vision; the loss of .* Drop them"):
-        train_model(replace(options, model=str(llava_checkpoint), **change))
-
-
 def test_fewer_crops_are_trained_and_kept(options, tmp_path):
     train_model(replace(options, num_crops=1))
     processor = vlm.load_processor(str(tmp_path / "model"))

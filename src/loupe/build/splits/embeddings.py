@@ -39,9 +39,7 @@ def embed_pictures(paths: Iterable[Path], count: int, model: str) -> Embeddings:
     with torch.inference_mode(), bar:
         while batch := list(islice(waiting, _PICTURES_AT_A_TIME)):
             pictures = [to_upright_srgb(Image.open(path)) for path in batch]
-            inputs = vlm.prepare_pictures(processor, pictures)
-            inputs = {name: value.to(device) for name, value in inputs.items()}
-            features.append(vlm.pool_image_features(loaded, inputs).cpu().numpy())
+            features.append(vlm.pool_image_features(loaded, processor, pictures).cpu().numpy())
             bar.update(len(batch))
     found = np.concatenate(features)
     lengths = np.linalg.norm(found, axis=1, keepdims=True).clip(min=1e-12)
