@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate.data_loader import prepare_data_loader
 from transformers.integrations.neftune import activate_neftune, deactivate_neftune
 
 from loupe import vlm
@@ -134,6 +135,25 @@ def test_a_killed_run_goes_on_to_the_same_weights(
     ]
     assert logged == [10, 20]
     assert resumed.best_score == expected.best_score
+    assert_equal_weights(weights_of(expected), weights_of(resumed))
+
+
+@pytest.mark.parametrize("settings", [{}, {"batch_tokens": 130}], ids=["by number", "by tokens"])
+def test_one_of_several_processes_resumes_in_the_order_of_its_pass(
+    make, tiny_checkpoint, tmp_path, monkeypatch, settings
+):
+    def prepare_as_first_of_two(loader, *arguments, **named):
+        alone = {**named, "num_processes": 2, "process_index": 0}
+        return prepare_data_loader(loader, *arguments, **alone)
+
+    monkeypatch.setattr("accelerate.accelerator.prepare_data_loader", prepare_as_first_of_two)
+    whole = options_for(tmp_path / "whole", **settings)
+    killed = replace(whole, output=str(tmp_path / "killed"))
+    expected = run(make.predictor(tiny_checkpoint), make, whole, 20, rows=20)
+    tracker = KillingTracker(20)
+    with pytest.raises(Killed):
+        run(make.predictor(tiny_checkpoint), make, killed, 20, rows=20, tracker=tracker)
+    resumed = run(make.predictor(tiny_checkpoint), make, killed, 20, rows=20)
     assert_equal_weights(weights_of(expected), weights_of(resumed))
 
 
