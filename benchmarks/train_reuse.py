@@ -184,6 +184,7 @@ def main() -> None:
         scratch = Path(name)
         dataset = open_dataset(args.dataset, scratch)
         model, processor = vlm.load_model_and_processor(vlm.TINY, dtype="float32")
+        model.config.use_cache = False  # as the Trainer sets it; with a cache no row can be packed
         predictor = Predictor(model, processor, dataset.task)
         options = TrainOptions(dataset=str(dataset.path), output=name, evaluations=0)
         train = gather_material(dataset, predictor, options).train
