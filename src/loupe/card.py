@@ -25,7 +25,7 @@ TINY = "tiny"
 PUBLISHED = ("Phi-3-vision-128k-instruct", "Phi-3.5-vision-instruct")  # MIT, as their cards say
 TEST_BEGIN, TEST_END = "<!-- loupe: test scores -->", "<!-- /loupe: test scores -->"
 TOLD_ELSEWHERE = {"dataset", "output", "model", "method"}
-ABOUT_THE_MACHINE = {"tracker", "project", "run_name", "threads", "overwrite"}
+ABOUT_THE_MACHINE = {"tracker", "project", "run_name", "threads", "overwrite", "feature_folder"}
 TEXT_COLUMNS = 100
 
 

@@ -1,5 +1,6 @@
 """Read a dataset folder: its task, its record, and the rows and pictures of each split."""
 
+import hashlib
 import io
 import json
 from pathlib import Path
@@ -127,6 +128,10 @@ class Split:
 
         content = self._pictures.read(self._checked(place))
         return Image.open(io.BytesIO(content)).convert("RGB")
+
+    def picture_hash(self, place: int) -> str:
+        """Give the SHA-256 of a row's picture as it is stored, in hexadecimal."""
+        return hashlib.sha256(self._pictures.read(self._checked(place))).hexdigest()
 
     def _checked(self, place: int) -> int:
         if not 0 <= place < len(self):

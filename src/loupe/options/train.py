@@ -54,6 +54,9 @@ class TrainOptions:
     """Largest training time; the learning-rate schedule is fitted to it from the measured speed."""
     batch_size: int = 16
     """Samples per step and process."""
+    batch_tokens: int | None = None
+    """Tokens per step and process, padding counted, in place of batch_size: many short samples or
+    few long ones, so that large pictures do not set the size for all."""
     gradient_accumulation: int = 1
     """Steps whose gradients are added before the optimizer moves."""
     optimizer: str = "adamw"
@@ -89,6 +92,12 @@ class TrainOptions:
     """HD crops per picture; none keeps the processor's own."""
     augment: bool = False
     """Shift, scale and mirror training pictures by a little, anew in each epoch."""
+    keep_features: bool = True
+    """Let a frozen tower see each picture once and keep what it saw on disk, where that is possible
+    and helps: Phi-3-Vision, no augment, more than one pass, half of the free disk at most."""
+    feature_folder: str | None = None
+    """Folder in which features are kept for later runs as well; none keeps them in the output
+    folder until the run is over."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Arithmetic of the training; auto is bf16 on a GPU that has it, else fp32. fp16 is for GPUs
     without bf16."""
@@ -126,6 +135,7 @@ class TrainOptions:
         is_idle = set(modes.values()) == {"frozen"} or (self.method != "full" and not adapted)
         idle_rates = [part for part in self.learning_rates if modes.get(part) == "frozen"]
         noise = 1.0 if self.neftune_noise_alpha is None else self.neftune_noise_alpha
+        is_featured = self.keep_features and not self.augment and modes.get("tower") == "frozen"
         problems = {
             f"parts {self.parts} and learning_rates {self.learning_rates}: expected "
             f"{', '.join(PARTS)}, and for parts one of {', '.join(sorted(kinds))}.": not (
@@ -144,6 +154,11 @@ class TrainOptions:
             ),
             f"learning_rates names {', '.join(idle_rates)}, frozen by parts or method. Drop the "
             "rate, or train it by parts.": bool(idle_rates),
+            f"feature_folder is {self.feature_folder!r}, but features are kept of pictures that do "
+            "not vary, of a tower that does not learn: with keep_features, without augment, with "
+            "the tower frozen by parts or method. Change these, or drop feature_folder.": (
+                bool(self.feature_folder) and not is_featured
+            ),
             f"label_smoothing is {self.label_smoothing}, lora_dropout {self.lora_dropout} and "
             f"warmup_share {self.warmup_share}; expected shares of 0 to below 1.": not all(
                 0 <= share < 1

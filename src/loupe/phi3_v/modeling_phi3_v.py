@@ -91,8 +91,21 @@ class Phi3VModel(Phi3VPreTrainedModel, Phi3Model):  # type: ignore[misc]  # unty
         self.embed_dropout = nn.Dropout(config.embd_pdrop)
         self.post_init()
 
+    def get_tower_features(
+        self, pixel_values: torch.Tensor, image_sizes: torch.Tensor
+    ) -> torch.Tensor:
+        """Encode pictures by the tower alone: (real crops of all, patches, channels).
+
+        With a frozen tower the result can be kept and given to `forward` as `tower_features`,
+        whatever of the projection is trained. For arguments and errors see `get_image_features`.
+        """
+        return self.vision_embed_tokens.encode_crops(pixel_values, image_sizes)
+
     def get_image_features(
-        self, pixel_values: torch.Tensor, image_sizes: torch.Tensor | None
+        self,
+        pixel_values: torch.Tensor | None,
+        image_sizes: torch.Tensor | None,
+        tower_features: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, ...]:
         """Encode pictures to the features that stand in their places.
 
@@ -102,20 +115,22 @@ class Phi3VModel(Phi3VPreTrainedModel, Phi3Model):  # type: ignore[misc]  # unty
         Args:
             pixel_values: (images, 1 + crops, 3, side, side), zeros after each picture's own crops.
             image_sizes: (images, 2), height and width in pixels of each picture's grid of crops.
+            tower_features: what `get_tower_features` returned, in place of `pixel_values`.
 
         Returns:
             One (tokens, hidden) per picture.
 
         Raises:
             ValueError: `image_sizes` is missing; a size is no multiple of the crop's, or asks for
-                more crops than there are.
+                other crops than there are.
         """
         if image_sizes is None:
+            given = "pixel_values" if tower_features is None else "tower_features"
             raise ValueError(
-                "pixel_values came without image_sizes, which say how many of the crops are real. "
+                f"{given} came without image_sizes, which say how many of the crops are real. "
                 "Pass on both, as the processor returns them."
             )
-        return self.vision_embed_tokens(pixel_values, image_sizes)  # type: ignore[no-any-return]
+        return self.vision_embed_tokens(pixel_values, image_sizes, tower_features)  # type: ignore[no-any-return]
 
     def forward(  # noqa: PLR0913, PLR0917  # transformers sets it
         self,
@@ -127,6 +142,7 @@ class Phi3VModel(Phi3VPreTrainedModel, Phi3Model):  # type: ignore[misc]  # unty
         pixel_values: torch.Tensor | None = None,
         image_sizes: torch.Tensor | None = None,
         image_features: Sequence[torch.Tensor] | None = None,
+        tower_features: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> BaseModelOutputWithPast:
         """Run the decoder. See `Phi3VForCausalLM.forward`."""
@@ -134,8 +150,11 @@ class Phi3VModel(Phi3VPreTrainedModel, Phi3Model):  # type: ignore[misc]  # unty
         if inputs_embeds is None and input_ids is not None:
             # A single cached token is one that was generated, whatever its id.
             if input_ids.shape[1] > 1 or past_length == 0:
-                if image_features is None and pixel_values is not None:
-                    image_features = self.get_image_features(pixel_values, image_sizes)
+                seen = pixel_values if tower_features is None else tower_features
+                if image_features is None and seen is not None:
+                    image_features = self.get_image_features(
+                        pixel_values, image_sizes, tower_features
+                    )
                 inputs_embeds = self._embed(input_ids, image_features or ())
             else:
                 inputs_embeds = self.embed_tokens(input_ids)
@@ -182,11 +201,20 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):  # type: ignore[m
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.post_init()
 
+    def get_tower_features(
+        self, pixel_values: torch.Tensor, image_sizes: torch.Tensor
+    ) -> torch.Tensor:
+        """Encode pictures by the tower alone. See `Phi3VModel.get_tower_features`."""
+        return self.model.get_tower_features(pixel_values, image_sizes)
+
     def get_image_features(
-        self, pixel_values: torch.Tensor, image_sizes: torch.Tensor | None
+        self,
+        pixel_values: torch.Tensor | None,
+        image_sizes: torch.Tensor | None,
+        tower_features: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, ...]:
         """Encode pictures. See `Phi3VModel.get_image_features`."""
-        return self.model.get_image_features(pixel_values, image_sizes)
+        return self.model.get_image_features(pixel_values, image_sizes, tower_features)
 
     @can_return_tuple  # type: ignore[untyped-decorator]  # untyped in transformers
     def forward(  # noqa: PLR0913, PLR0917  # transformers sets it
@@ -199,6 +227,7 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):  # type: ignore[m
         pixel_values: torch.Tensor | None = None,
         image_sizes: torch.Tensor | None = None,
         image_features: Sequence[torch.Tensor] | None = None,
+        tower_features: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         label_choices: torch.Tensor | None = None,
         label_weights: torch.Tensor | None = None,
@@ -222,6 +251,7 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):  # type: ignore[m
                 order.
             image_sizes: (images, 2), height and width in pixels of each grid of crops.
             image_features: what `get_image_features` returned, in place of the two before.
+            tower_features: what `get_tower_features` returned, in place of `pixel_values` alone.
             labels: (rows, tokens), ids to predict; -100 is not scored.
             label_choices: (rows, tokens, choices), ids that are right in part where a label is
                 scored; `None` is the label alone.
@@ -254,6 +284,7 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):  # type: ignore[m
             pixel_values=pixel_values,
             image_sizes=image_sizes,
             image_features=image_features,
+            tower_features=tower_features,
             **kwargs,
         )
         hidden = outputs.last_hidden_state
@@ -326,9 +357,10 @@ class Phi3VForCausalLM(Phi3VPreTrainedModel, GenerationMixin):  # type: ignore[m
         """Encode the pictures once, before rows are repeated for beams or samples."""
         pixel_values = model_kwargs.pop("pixel_values", None)
         image_sizes = model_kwargs.pop("image_sizes", None)
+        tower_features = model_kwargs.pop("tower_features", None)
         features = model_kwargs.pop("image_features", None)
-        if features is None and pixel_values is not None:
-            features = self.get_image_features(pixel_values, image_sizes)
+        if features is None and (pixel_values is not None or tower_features is not None):
+            features = self.get_image_features(pixel_values, image_sizes, tower_features)
         if features is not None and input_ids is not None:
             places = find_image_places(input_ids, self.config.image_token_id)
             features = repeat_by_row(features, places.sum(dim=-1).tolist(), expand_size)

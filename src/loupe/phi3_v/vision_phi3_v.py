@@ -54,18 +54,32 @@ class Phi3VImageEmbedding(nn.Module):
         )
 
     def forward(
-        self, pixel_values: torch.Tensor, image_sizes: torch.Tensor
+        self,
+        pixel_values: torch.Tensor | None,
+        image_sizes: torch.Tensor,
+        tower_features: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, ...]:
         """Encode pictures. For shapes see `Phi3VModel.get_image_features`."""
         grids = grids_from_sizes(image_sizes, self.crop_size)
-        crops = select_real_crops(pixel_values, grids)
-        merged = merge_patches(self.img_processor(crops))  # (crops, rows, columns, 4 * channels)
+        if tower_features is None:
+            tower_features = self.encode_crops(pixel_values, image_sizes)
+        elif len(tower_features) != (wanted := sum(1 + rows * columns for rows, columns in grids)):
+            raise ValueError(
+                f"tower_features has {len(tower_features)} crops; image_sizes tells of {wanted}. "
+                "Give both of exactly the same pictures."
+            )
+        merged = merge_patches(tower_features)  # (crops, rows, columns, 4 * channels)
         # The projection's own dtype could be that of packed weights, where it is quantised.
         merged = merged.to(self.glb_GN.dtype)
         parts = torch.split(merged, [1 + rows * columns for rows, columns in grids])
         sequences = [self._arrange(part, *grid) for part, grid in zip(parts, grids, strict=True)]
         projected = self.img_projection(torch.cat(sequences))  # (tokens of all, hidden)
         return torch.split(projected, [len(sequence) for sequence in sequences])
+
+    def encode_crops(self, pixel_values: Any, image_sizes: torch.Tensor) -> torch.Tensor:
+        """Run the tower. For shapes see `Phi3VModel.get_tower_features`."""
+        grids = grids_from_sizes(image_sizes, self.crop_size)
+        return self.img_processor(select_real_crops(pixel_values, grids))  # type: ignore[no-any-return]
 
     def _arrange(self, merged: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
         """Order one picture's tokens: its grid of crops, `glb_GN`, the view of the whole.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -10,11 +11,19 @@ from PIL import Image
 from torch.utils.data import Dataset, Sampler
 
 from loupe import vlm
+from loupe.errors import TrainError
 from loupe.train.examples import Example, Sample
 from loupe.train.pictures import PictureCache, vary_picture
 from loupe.train.soft_labels import SoftLabels, Spellings, collect_spellings
 
-__all__ = ["IGNORED_LABEL", "Collator", "ExampleDataset", "LengthGroupedOrder", "count_scored"]
+__all__ = [
+    "IGNORED_LABEL",
+    "Collator",
+    "ExampleDataset",
+    "LengthGroupedOrder",
+    "TokenBatches",
+    "count_scored",
+]
 
 IGNORED_LABEL = -100  # what PyTorch's cross-entropy leaves out
 BATCHES_PER_POOL = 32  # samples of like length are sought among so many batches
@@ -37,7 +46,7 @@ class ExampleDataset(Dataset[Sample]):
         seed: int | None,
     ) -> None:
         self.examples = list(examples)
-        self._rows = list(rows)
+        self.rows = list(rows)
         self._cache = cache
         self._seed = seed
 
@@ -65,7 +74,7 @@ class ExampleDataset(Dataset[Sample]):
 
     def picture(self, place: int) -> Image.Image:
         """Give an example's picture as it is."""
-        return self._cache.picture(self._rows[place])
+        return self._cache.picture(self.rows[place])
 
 
 class LengthGroupedOrder(Sampler[Draw]):
@@ -105,6 +114,54 @@ class LengthGroupedOrder(Sampler[Draw]):
                 yield from ((place, self._epoch) for place in batch)
 
 
+class TokenBatches(Sampler[list[Draw]]):
+    """Batches of like lengths that hold at most so many tokens each, padding counted.
+
+    How many batches there are, and how many samples each has, follows from the lengths alone, so
+    all passes have as many steps. Which samples of a length share a batch, and the order of the
+    batches, depends on seed and epoch alone, so a resumed run meets the same batches.
+
+    Args:
+        lengths: tokens of each example.
+        batch_tokens: most tokens of a batch: its samples times the longest of them.
+        seed: of the order.
+
+    Raises:
+        TrainError: a sample is longer than a batch may be.
+    """
+
+    def __init__(self, lengths: Sequence[int], batch_tokens: int, seed: int) -> None:
+        if max(lengths) > batch_tokens:
+            raise TrainError(
+                f"batch_tokens is {batch_tokens}, but the longest sample has {max(lengths)} tokens."
+                " Raise batch_tokens, or lower num_crops."
+            )
+        self._lengths = lengths
+        self._seed = seed
+        self._epoch = 0
+        self._cuts = [0]  # among the samples, longest first: what is left over is short
+        ordered = sorted(lengths, reverse=True)
+        while (begin := self._cuts[-1]) < len(ordered):
+            self._cuts.append(min(begin + batch_tokens // ordered[begin], len(ordered)))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Tell which pass over the data comes next."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        """Give the number of batches in a pass."""
+        return len(self._cuts) - 1
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        """Give the batches of one pass."""
+        draw = torch.Generator().manual_seed(self._seed * 1_000_003 + self._epoch)
+        order = torch.randperm(len(self._lengths), generator=draw).tolist()
+        order.sort(key=self._lengths.__getitem__, reverse=True)  # equal lengths stay shuffled
+        batches = [order[begin:end] for begin, end in pairwise(self._cuts)]
+        for batch in torch.randperm(len(batches), generator=draw).tolist():
+            yield [(place, self._epoch) for place in batches[batch]]
+
+
 class Collator:
     """Makes a batch of samples, padded on the right, with soft labels where asked."""
 
@@ -121,6 +178,8 @@ class Collator:
             answer, its end included, and -100 elsewhere. `row_ids`: list of str. With soft labels
             `label_choices` and `label_weights`, (samples, tokens, choices), and the number
             `label_smoothing`. And the model's picture inputs, and what its family tells of tokens.
+            Of samples with keys, only those of pictures not `Seen` yet, with the lists `seen` (None
+            for those) and `picture_keys`, for `FeatureStore.complete`.
         """
         examples = [sample.example for sample in samples]
         shape = len(samples), max(map(len, examples))
@@ -140,8 +199,20 @@ class Collator:
             **soft,
             "row_ids": [example.row_id for example in examples],
             **_pad_kinds(examples, shape[1]),
-            **vlm.prepare_pictures(self._processor, [sample.picture for sample in samples]),
+            **self._prepare_pictures(samples),
         }
+
+    def _prepare_pictures(self, samples: Sequence[Sample]) -> dict[str, Any]:
+        pictures = [each.picture for each in samples if isinstance(each.picture, Image.Image)]
+        inputs: dict[str, Any] = {}
+        if pictures:
+            inputs |= vlm.prepare_pictures(self._processor, pictures)
+        if any(sample.key is not None for sample in samples):
+            inputs["seen"] = [
+                None if isinstance(each.picture, Image.Image) else each.picture for each in samples
+            ]
+            inputs["picture_keys"] = [sample.key for sample in samples]
+        return inputs
 
 
 def _pad_kinds(examples: Sequence[Example], tokens: int) -> dict[str, torch.Tensor]:

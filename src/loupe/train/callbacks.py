@@ -6,7 +6,8 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,7 +18,14 @@ from transformers.trainer_callback import ExportableState
 from loupe.tracking import Tracker
 from loupe.train.schedule import RunClock
 
-__all__ = ["PaceCallback", "ProgressCallback", "TrackerCallback", "stop_after_step"]
+__all__ = [
+    "PaceCallback",
+    "ProgressCallback",
+    "StepTimer",
+    "TrackerCallback",
+    "mean_times",
+    "stop_after_step",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +39,8 @@ METRIC_NAMES = {  # the Trainer's names, as trackers know them
     "learning_rate": "train/learning_rate",
     "epoch": "train/epoch",
     "eval_loss": "train/validation_loss",
+    "step_seconds": "train/step_seconds",
+    "data_wait_seconds": "train/data_wait_seconds",
 }
 
 
@@ -104,6 +114,51 @@ class PaceCallback(TrainerCallback, ExportableState):  # type: ignore[misc]  # u
     ) -> None:
         """Remember when the last checkpoint was written."""
         self._last_saved = self._clock.elapsed_seconds
+
+
+class StepTimer(TrainerCallback, ExportableState):  # type: ignore[misc]  # untyped
+    """Measures steps, and how long each waits for its data; what comes between is not counted."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._began = 0.0
+        self._totals = [0.0, 0.0, 0.0]
+        """Steps, their seconds, and of these the seconds of waiting."""
+        self._told = [0.0, 0.0, 0.0]
+
+    def state(self) -> dict[str, Any]:
+        """Give what a checkpoint must keep."""
+        return {"args": {}, "attributes": {"totals": list(self._totals)}}
+
+    def resume(self, attributes: Mapping[str, Any]) -> None:
+        """Go on from what a checkpoint kept."""
+        self._totals, self._told = list(attributes["totals"]), list(attributes["totals"])
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Begin a step, which waits for its data as long as this lasts."""
+        self._began = self._now()
+        yield
+        self._totals[2] += self._now() - self._began
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """End a step."""
+        self._totals[0] += 1
+        self._totals[1] += self._now() - self._began
+
+    def tell(self) -> dict[str, float]:
+        """Give the means per step of the steps since it was last asked; nothing without steps."""
+        means = mean_times([now - told for now, told in zip(self._totals, self._told, strict=True)])
+        self._told = list(self._totals)
+        return means
+
+
+def mean_times(totals: Sequence[float]) -> dict[str, float]:
+    """Give seconds per step, and of these the seconds of waiting, from the totals of a timer."""
+    steps, seconds, waited = totals
+    return {"step_seconds": seconds / steps, "data_wait_seconds": waited / steps} if steps else {}
 
 
 class ProgressCallback(TrainerCallback):  # type: ignore[misc]  # untyped in transformers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
@@ -13,7 +13,7 @@ from loupe import vlm
 from loupe.errors import TrainError
 from loupe.task import FieldError, Task
 
-__all__ = ["Encoder", "Example", "LeftOut", "PricePlace", "Sample"]
+__all__ = ["Encoder", "Example", "LeftOut", "PricePlace", "Sample", "Seen"]
 
 
 Prompt = tuple[tuple[int, ...], dict[str, torch.Tensor]]
@@ -58,12 +58,24 @@ class LeftOut:
     detail: str
 
 
+class Seen(NamedTuple):
+    """What a vision tower saw in one picture."""
+
+    features: torch.Tensor
+    """(crops, patches, channels)."""
+    image_size: torch.Tensor
+    """(2,), height and width in pixels of the grid of crops."""
+
+
 @dataclass(frozen=True)
 class Sample:
     """What a batch is made of: an example and the picture as it is shown this time."""
 
     example: Example
-    picture: Image.Image
+    picture: Image.Image | Seen
+    """The picture, or what the tower saw in it before."""
+    key: str | None = None
+    """Name of the picture's content, where what is seen in it is kept."""
 
 
 class Encoder:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from loupe import vlm
 from loupe.options import TrainOptions
 from loupe.train.adapters import Targets
+from loupe.train.batches import TokenBatches
 from loupe.train.material import Material
 
 __all__ = ["Plan", "count_steps", "make_plan"]
@@ -40,6 +41,8 @@ class Plan:
     sequence_tokens: int
     """Tokens of the longest sample."""
     steps: int
+    passes: float
+    """Passes over the training rows that the steps make."""
     memory_bytes: int
 
     def to_dict(self) -> dict[str, Any]:
@@ -63,8 +66,8 @@ class Plan:
             f", {self.validation_rows:,} to validate; a picture is "
             f"{few if few == many else f'{few} to {many}'} tokens, the longest sample "
             f"{self.sequence_tokens}",
-            f"Up to {self.steps:,} steps of {options.batch_size * options.gradient_accumulation} "
-            f"rows{limit}; about {self.memory_bytes / 2**30:.1f} GiB of memory",
+            f"Up to {self.steps:,} steps of {_tell_batch(options)}{limit}; about "
+            f"{self.memory_bytes / 2**30:.1f} GiB of memory",
         ]
         return [line for line in lines if line]
 
@@ -77,7 +80,9 @@ def make_plan(
     processes: int = 1,
 ) -> Plan:
     """Count what a run will do; `model` is as it will be trained."""
-    longest = max(material.train.lengths)
+    lengths = material.train.lengths
+    longest = max(lengths)
+    steps = count_steps(lengths, options, processes)
     return Plan(
         parts=vlm.count_parameters_by_part(model),
         targets=targets,
@@ -86,16 +91,18 @@ def make_plan(
         left_out=material.count_left_out(),
         picture_tokens=material.picture_tokens,
         sequence_tokens=longest,
-        steps=count_steps(len(material.train), options, processes),
+        steps=steps,
+        passes=steps / _steps_per_pass(lengths, options, processes),
         memory_bytes=estimate_memory(model, longest, material.crops, options),
     )
 
 
-def count_steps(rows: int, options: TrainOptions, processes: int = 1) -> int:
-    """Give the number of optimizer steps that epochs and max_steps allow."""
-    batches = math.ceil(rows / (options.batch_size * processes))
-    per_epoch = math.ceil(batches / options.gradient_accumulation)
-    steps = max(1, math.ceil(options.epochs * per_epoch))
+def count_steps(lengths: Sequence[int], options: TrainOptions, processes: int = 1) -> int:
+    """Give the number of optimizer steps that epochs and max_steps allow.
+
+    `lengths`: tokens of each training row.
+    """
+    steps = max(1, math.ceil(options.epochs * _steps_per_pass(lengths, options, processes)))
     return steps if options.max_steps is None else min(steps, options.max_steps)
 
 
@@ -105,7 +112,18 @@ def estimate_memory(model: Any, tokens: int, crops: int, options: TrainOptions) 
     trained = sum(value.numel() for value in model.parameters() if value.requires_grad)
     state = trained * (4 + OPTIMIZER_BYTES.get(options.optimizer, ADAMW_BYTES))
     per_sample = _activation_bytes(vlm.underlying_model(model).config, tokens, crops, options)
-    return int(weights + state + options.batch_size * per_sample)
+    samples = options.batch_size if options.batch_tokens is None else options.batch_tokens / tokens
+    return int(weights + state + samples * per_sample)
+
+
+def _steps_per_pass(lengths: Sequence[int], options: TrainOptions, processes: int) -> int:
+    if options.batch_tokens is None:
+        batches = math.ceil(len(lengths) / (options.batch_size * processes))
+    else:
+        batches = math.ceil(
+            len(TokenBatches(lengths, options.batch_tokens, options.seed)) / processes
+        )
+    return math.ceil(batches / options.gradient_accumulation)
 
 
 def _activation_bytes(config: Any, tokens: int, crops: int, options: TrainOptions) -> int:
@@ -119,6 +137,12 @@ def _activation_bytes(config: Any, tokens: int, crops: int, options: TrainOption
         side, patch, width, layers = sizes
         total += max(crops, 1) * (side // patch) ** 2 * width * (layers * kept + BYTES_KEPT)
     return int(total)
+
+
+def _tell_batch(options: TrainOptions) -> str:
+    if options.batch_tokens is None:
+        return f"{options.batch_size * options.gradient_accumulation} rows"
+    return f"up to {options.batch_tokens * options.gradient_accumulation:,} tokens"
 
 
 def _tell_targets(part: str, met: Mapping[str, list[str]]) -> str:

@@ -28,7 +28,9 @@ from loupe.train import checkpoints
 from loupe.train.callbacks import (
     PaceCallback,
     ProgressCallback,
+    StepTimer,
     TrackerCallback,
+    mean_times,
     stop_after_step,
 )
 from loupe.train.examples import Sample
@@ -59,6 +61,8 @@ class Outcome:
     """Value of best_metric at `best_step`; None where nothing was evaluated."""
     best_scores: Mapping[str, float]
     """All scores on validation rows at `best_step`; empty where nothing was evaluated."""
+    times: Mapping[str, float]
+    """Means over all steps: `step_seconds`, and of these `data_wait_seconds`."""
 
 
 def train_on(
@@ -91,7 +95,7 @@ def train_on(
     for callback in (pace, ProgressCallback(clock), TrackerCallback(tracker)):
         trainer.add_callback(callback)
     last = checkpoints.find_last_checkpoint(folder)
-    is_over = last is not None and _resume(pace, last)
+    is_over = last is not None and _resume(pace, trainer.timer, last)
     if not is_over:
         with stop_after_step(pace):
             trainer.train(resume_from_checkpoint=str(last) if last else None)
@@ -108,10 +112,11 @@ def choose_precision(precision: str, device: str) -> str:
     return "bf16" if has_bf16 else "fp32"
 
 
-def _resume(pace: PaceCallback, checkpoint: Path) -> bool:
+def _resume(pace: PaceCallback, timer: StepTimer, checkpoint: Path) -> bool:
     """Set the pace as a checkpoint left it, and tell whether the run was at its end there."""
     state = checkpoints.read_record(checkpoint / checkpoints.TRAINER_STATE) or {}
     pace.resume(state["stateful_callbacks"]["PaceCallback"]["attributes"])
+    timer.resume(state["stateful_callbacks"]["StepTimer"]["attributes"])
     if not pace.is_over:
         logger.info("Going on from step %s", state["global_step"])
     return pace.is_over
@@ -157,6 +162,7 @@ def _make_trainer(
         train,
         evaluate_now,
         _soften(predictor, train, options),
+        options.batch_tokens,
         model=predictor.model,
         optimizers=(optimizer, schedule),
     )
@@ -245,6 +251,7 @@ def _conclude(folder: Path, clock: RunClock) -> Outcome:
             for name, value in event.items()
             if name.startswith("eval_")
         },
+        times=mean_times(state["stateful_callbacks"]["StepTimer"]["attributes"]["totals"]),
     )
 
 

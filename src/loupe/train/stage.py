@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,6 +54,11 @@ class TrainResult:
         score = record["best_score"]
         told = "" if score is None else f"; best {metric} {score:.3f} at step {record['best_step']}"
         lines = [f"Trained {record['steps']:,} steps in {_minutes(record['seconds'])}{told}."]
+        if "step_seconds" in record:
+            share = record["data_wait_seconds"] / record["step_seconds"]
+            lines.append(
+                f"A step took {record['step_seconds']:.3g} s, of which {share:.1%} waited for data."
+            )
         if self.was_finished:
             lines.insert(0, f"{self.output} holds a finished run; nothing was done.")
             if self.differing:
@@ -109,6 +115,7 @@ def _train(
     from loupe.tracking import RunDescription
     from loupe.train import checkpoints
     from loupe.train.adapters import choose_trained
+    from loupe.train.features import keep_features
     from loupe.train.material import gather_material
     from loupe.train.plan import make_plan
     from loupe.train.run import train_on
@@ -118,13 +125,26 @@ def _train(
     material = gather_material(dataset, predictor, options)
     processes = int(os.environ.get("WORLD_SIZE", "1"))  # torchrun sets it
     plan = make_plan(predictor.model, targets, material, options, processes)
-    for line in plan.describe(options):
+    train, features = keep_features(
+        predictor,
+        dataset.rows("train"),
+        material.train,
+        options,
+        _arithmetic(options),
+        repeats=plan.passes > 1,
+    )
+    for line in [*plan.describe(options), features]:
         logger.info(line)
     left_out = [asdict(each) for each in material.left_out[:NAMED_LEFT_OUT]]
     fingerprint = dataset.info["fingerprint"]
     checkpoints.write_record(
         folder / checkpoints.PLAN,
-        {"dataset_fingerprint": fingerprint, **plan.to_dict(), "left_out_rows": left_out},
+        {
+            "dataset_fingerprint": fingerprint,
+            **plan.to_dict(),
+            "features": features,
+            "left_out_rows": left_out,
+        },
     )
     tracker.start(
         RunDescription(
@@ -140,9 +160,7 @@ def _train(
     )
     has_failed = True
     try:
-        outcome = train_on(
-            predictor, material.train, material.validation, options, tracker, plan.steps
-        )
+        outcome = train_on(predictor, train, material.validation, options, tracker, plan.steps)
         record = _finish(folder, outcome, plan, predictor, dataset, options)
         facts = {name: record[name] for name in TOLD_OF_MODEL}
         tracker.model(folder, facts, ["best", "latest"])
@@ -162,6 +180,7 @@ def _finish(
 ) -> dict[str, Any]:
     """Copy the best model out of its checkpoint and write the record, last."""
     from loupe.train import checkpoints
+    from loupe.train.features import FEATURES
 
     checkpoints.copy_model_files(outcome.checkpoint, folder)
     predictor.task.save(folder / "task.yaml")
@@ -173,6 +192,7 @@ def _finish(
         "parts": {part: list(counts) for part, counts in plan.parts.items()},
         "steps": outcome.steps,
         "seconds": round(outcome.seconds, 1),
+        **{name: round(value, 4) for name, value in outcome.times.items()},
         "best_metric": options.best_metric,
         "best_step": outcome.best_step,
         "best_score": outcome.best_score,
@@ -180,6 +200,8 @@ def _finish(
         "left_out": plan.left_out,
         "dataset_fingerprint": dataset.info["fingerprint"],
     }
+    if options.feature_folder is None:
+        shutil.rmtree(folder / FEATURES, ignore_errors=True)
     checkpoints.write_record(folder / checkpoints.FINISHED, record)
     return record
 
@@ -253,6 +275,16 @@ def _load(options: TrainOptions, dataset: Dataset) -> Predictor:
         raise TrainError(f"price_spread {options.price_spread}: {lack}. Drop price_spread.")
     stop_generation_at(model, make_dialogue(processor, dataset.task.question))
     return Predictor(model, processor, dataset.task)
+
+
+def _arithmetic(options: TrainOptions) -> Any:
+    """Give the dtype in which a run computes."""
+    import torch
+
+    from loupe.train.run import choose_precision
+    from loupe.vlm import choose_device
+
+    return getattr(torch, WEIGHT_TYPES[choose_precision(options.precision, choose_device("auto"))])
 
 
 def _base_name(model: str) -> str:

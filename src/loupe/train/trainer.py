@@ -10,15 +10,22 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from loupe.errors import TrainError
 from loupe.train.adapters import add_full_parameters
-from loupe.train.batches import Collator, LengthGroupedOrder
+from loupe.train.batches import Collator, LengthGroupedOrder, TokenBatches
+from loupe.train.callbacks import StepTimer
 from loupe.train.examples import Sample
 from loupe.train.soft_labels import SoftLabels
-from loupe.vlm import answer_loss, has_answer_loss, set_answers_apart, without_progress_bars
+from loupe.vlm import (
+    answer_loss,
+    has_answer_loss,
+    set_answers_apart,
+    underlying_model,
+    without_progress_bars,
+)
 
 __all__ = ["AnswerTrainer", "Scores"]
 
@@ -35,6 +42,7 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]  # untyped in transformers
         evaluate_now: gives the scores of the model as it stands; `loss` is among them.
         soft_labels: what counts in the loss of training, and by how much; None scores the labels
             as they are.
+        batch_tokens: most tokens of a batch; None goes by the number of samples in `args`.
         **kwargs: the Trainer's.
     """
 
@@ -45,6 +53,7 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]  # untyped in transformers
         train_dataset: Dataset[Sample],
         evaluate_now: Callable[[], Scores],
         soft_labels: SoftLabels | None = None,
+        batch_tokens: int | None = None,
         **kwargs: Any,
     ) -> None:
         collator = Collator(processor, soft_labels)
@@ -54,7 +63,22 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]  # untyped in transformers
         self.remove_callback(PrinterCallback)  # it prints to stdout
         self._processor = processor
         self._evaluate_now = evaluate_now
+        self._features = getattr(train_dataset, "features", None)
+        self._batch_tokens = batch_tokens
         self._rows_of_step: list[str] = []
+        self.timer = StepTimer()
+        self.add_callback(self.timer)
+
+    _order: LengthGroupedOrder | TokenBatches
+
+    def get_batch_samples(self, *settings: Any, **more: Any) -> Any:
+        """Collect the batches of one step, and measure how long they are waited for."""
+        with self.timer.waiting():
+            return super().get_batch_samples(*settings, **more)
+
+    def log(self, logs: dict[str, float], *settings: Any, **more: Any) -> None:
+        """Log how long steps take beside their loss."""
+        super().log({**logs, **self.timer.tell()} if "loss" in logs else logs, *settings, **more)
 
     def training_step(
         self,
@@ -65,6 +89,10 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]  # untyped in transformers
         """Take one step; remember which rows it saw, and stop where the loss has no value."""
         rows = inputs.pop("row_ids")
         self._rows_of_step += rows
+        if self._features is not None:
+            encode = underlying_model(self.model).get_tower_features
+            with self.accelerator.autocast(), torch.no_grad():
+                inputs = self._features.complete(inputs, encode)
         if self.compute_loss_func is not None:
             inputs, labels = set_answers_apart(self.model, inputs)
             inputs["labels"] = labels  # which the Trainer hands to that function as they are
@@ -101,10 +129,33 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]  # untyped in transformers
             "or choose --precision fp32; the last checkpoint is whole."
         )
 
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Give batches by samples, as the Trainer makes them, or by tokens."""
+        if self._batch_tokens is None:
+            loader = super().get_train_dataloader()
+        else:
+            lengths = self.train_dataset.lengths
+            self._order = TokenBatches(lengths, self._batch_tokens, self.args.seed)
+            by_tokens = DataLoader(
+                self.train_dataset,
+                batch_sampler=self._order,
+                collate_fn=self.data_collator,
+                num_workers=self.args.dataloader_num_workers,
+                pin_memory=self.args.dataloader_pin_memory,
+            )
+            loader = self.accelerator.prepare(by_tokens)
+        return loader  # type: ignore[no-any-return]
+
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[Any]:
         dataset = self.train_dataset if train_dataset is None else train_dataset
         size = self.args.train_batch_size * self.args.world_size
-        return LengthGroupedOrder(dataset.lengths, size, self.args.seed)
+        self._order = LengthGroupedOrder(dataset.lengths, size, self.args.seed)
+        return self._order
+
+    def _run_epoch(self, *, epoch: int, **rest: Any) -> None:
+        """Run one pass in its own order; accelerate cannot tell where batches are skipped."""
+        self._order.set_epoch(epoch)
+        super()._run_epoch(epoch=epoch, **rest)
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
         """Write a checkpoint; one that cannot be written to its end is removed.

@@ -82,9 +82,16 @@ def test_sampling_follows_its_seed(model, batch):
 
 
 def test_features_computed_before_serve_generation(model, batch):
-    expected = decode(model, batch)
+    expected = [decode(model, batch), decode(model, batch, num_beams=2)]
+    tower_features = model.get_tower_features(batch["pixel_values"], batch["image_sizes"])
+    sizes = batch["image_sizes"]
     features = model.get_image_features(batch.pop("pixel_values"), batch.pop("image_sizes"))
-    assert torch.equal(decode(model, {**batch, "image_features": features}), expected)
+    for given in (
+        {"image_features": features},
+        {"tower_features": tower_features, "image_sizes": sizes},
+    ):
+        for beams in ({}, {"num_beams": 2}):
+            assert torch.equal(decode(model, {**batch, **given}, **beams), expected[len(beams)])
 
 
 def test_negative_ids_serve_generation(model, batch):

@@ -2,7 +2,7 @@ import copy
 
 import pytest
 import torch
-from tiny_phi3_v import ROPE_LIMIT, make_model
+from tiny_phi3_v import CROP_PX, ROPE_LIMIT, make_model
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForImageTextToText
 
@@ -66,6 +66,35 @@ def test_features_can_be_computed_once_and_given_back(model, batch):
         expected = model(**batch).logits
         features = model.get_image_features(batch.pop("pixel_values"), batch.pop("image_sizes"))
         assert torch.equal(model(**batch, image_features=features).logits, expected)
+
+
+def test_tower_features_can_be_computed_once_while_the_projection_learns(model, batch):
+    def run(**pictures):
+        model.zero_grad()
+        outputs = model(**batch, **pictures, labels=batch["input_ids"], return_logits=True)
+        outputs.loss.backward()
+        projection = model.model.vision_embed_tokens.img_projection
+        return outputs, [value.grad.clone() for value in projection.parameters()]
+
+    model.model.vision_embed_tokens.img_processor.requires_grad_(False)
+    pixels, sizes = batch.pop("pixel_values"), batch.pop("image_sizes")
+    expected, gradients = run(pixel_values=pixels, image_sizes=sizes)
+    tower_features = model.get_tower_features(pixels, sizes)
+    found, others = run(tower_features=tower_features, image_sizes=sizes)
+    real = sum(1 + (h // CROP_PX) * (w // CROP_PX) for h, w in sizes.tolist())
+    assert tower_features.shape[0] == real < pixels.shape[0] * pixels.shape[1]
+    assert torch.equal(found.logits, expected.logits)
+    assert all(torch.equal(one, other) for one, other in zip(gradients, others, strict=True))
+
+
+def test_tower_features_of_other_pictures_are_refused(model, batch):
+    sizes = batch.pop("image_sizes")
+    features = model.get_tower_features(batch.pop("pixel_values"), sizes)
+    real = len(features)
+    with pytest.raises(ValueError, match=f"has {real - 1} crops; image_sizes tells of {real}"):
+        model(**batch, tower_features=features[1:], image_sizes=sizes)
+    with pytest.raises(ValueError, match="tower_features came without image_sizes"):
+        model(**batch, tower_features=features)
 
 
 @pytest.mark.parametrize("change", ["fewer pictures", "no pictures", "one place less"])

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from loupe.errors import TrainError
 from loupe.train.batches import (
     IGNORED_LABEL,
     Collator,
     LengthGroupedOrder,
+    TokenBatches,
     count_scored,
 )
 
@@ -54,6 +56,46 @@ def test_only_the_last_batch_is_short():
     places = [place for place, _ in draws_of(LengthGroupedOrder(sizes, 16, seed=0))]
     spread = [np.ptp([sizes[place] for place in places[at : at + 16]]) for at in range(0, 512, 16)]
     assert max(spread) <= 10  # batches hold like lengths, so none is cut in two
+
+
+def places_of(batches, epoch=0):
+    return [[place for place, _ in batch] for batch in draws_of(batches, epoch)]
+
+
+def test_a_batch_holds_no_more_tokens_than_it_may():
+    sizes = lengths()
+    batches = places_of(TokenBatches(sizes, 1000, seed=0))
+    padded = [len(batch) * max(sizes[place] for place in batch) for batch in batches]
+    assert max(padded) <= 1000
+    assert sorted(place for batch in batches for place in batch) == list(range(700))
+    assert 1 - sum(sizes) / sum(padded) < 0.02
+    counts = sorted(map(len, batches))[1:]  # without what is left over
+    assert counts[0] == 1000 // 89  # few long ones
+    assert counts[-1] > 40  # or many short
+
+
+def test_all_passes_have_as_many_batches_of_as_many_samples():
+    sizes = lengths()
+    batches = TokenBatches(sizes, 1000, seed=0)
+    passes = [places_of(batches, epoch) for epoch in range(5)]
+    assert {len(each) for each in passes} == {len(batches)}
+    assert len({tuple(sorted(map(len, each))) for each in passes}) == 1
+
+
+def test_token_batches_depend_on_seed_and_pass_alone():
+    def order(seed, epoch):
+        return places_of(TokenBatches(lengths(), 1000, seed), epoch)
+
+    assert order(1, 2) == order(1, 2)
+    assert order(1, 2) != order(1, 3)
+    assert order(1, 2) != order(2, 2)
+    held = [{frozenset(batch) for batch in order(1, epoch)} for epoch in (2, 3)]
+    assert len(held[0] & held[1]) < len(held[0]) / 4  # not the same batches in another order
+
+
+def test_a_sample_that_no_batch_can_hold_is_told():
+    with pytest.raises(TrainError, match=r"batch_tokens is 50, but the longest sample has 60 "):
+        TokenBatches([10, 60, 20], 50, seed=0)
 
 
 def test_labels_are_the_answer_and_its_end_and_nothing_else(predictor, make):

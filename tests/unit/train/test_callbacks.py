@@ -5,7 +5,14 @@ import signal
 import pytest
 from transformers import TrainerControl, TrainerState
 
-from loupe.train.callbacks import PaceCallback, ProgressCallback, TrackerCallback, stop_after_step
+from loupe.train.callbacks import (
+    PaceCallback,
+    ProgressCallback,
+    StepTimer,
+    TrackerCallback,
+    mean_times,
+    stop_after_step,
+)
 from loupe.train.schedule import RunClock
 
 
@@ -158,3 +165,30 @@ def test_scalars_reach_the_tracker_under_our_names():
             },
         ),
     ]
+
+
+def test_steps_and_their_waiting_are_measured_and_what_lies_between_is_not():
+    hands = Hands()
+    timer = StepTimer(now=hands)
+
+    def step(waited, computed, between=0.0):
+        with timer.waiting():
+            hands.seconds += waited
+        hands.seconds += computed
+        timer.on_step_end(None, TrainerState(), TrainerControl())
+        hands.seconds += between
+
+    assert timer.tell() == {}
+    step(1.0, 2.0, between=100.0)
+    step(3.0, 2.0)
+    assert timer.tell() == {"step_seconds": 4.0, "data_wait_seconds": 2.0}
+    step(0.0, 1.0)
+    assert timer.tell() == {"step_seconds": 1.0, "data_wait_seconds": 0.0}
+
+    resumed = StepTimer(now=hands)
+    resumed.resume(timer.state()["attributes"])
+    assert resumed.tell() == {}
+    assert mean_times(resumed.state()["attributes"]["totals"]) == {
+        "step_seconds": 3.0,
+        "data_wait_seconds": pytest.approx(4 / 3),
+    }

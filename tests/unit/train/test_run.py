@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate.data_loader import prepare_data_loader
 from transformers.integrations.neftune import activate_neftune, deactivate_neftune
 
 from loupe import vlm
@@ -91,15 +92,27 @@ def test_eight_pictures_are_learnt_by_looking_at_them(predictor, make, tmp_path)
     assert outcome.best_score < 0.1
 
 
-@pytest.mark.parametrize("method", ["full", "lora"])
-def test_a_killed_run_goes_on_to_the_same_weights(make, tiny_checkpoint, tmp_path, method):
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [
+        ("full", {}),
+        ("lora", {}),
+        ("full", {"batch_tokens": 130}),  # four steps to a pass
+        ("full", {"batch_tokens": 120, "gradient_accumulation": 2}),  # five batches, three steps
+    ],
+    ids=["full", "lora", "by tokens", "by tokens, accumulated"],
+)
+def test_a_killed_run_goes_on_to_the_same_weights(
+    make, tiny_checkpoint, tmp_path, method, settings
+):
     def prepared(options):
         torch.manual_seed(0)
         predictor = make.predictor(tiny_checkpoint)
         predictor.model, _ = choose_trained(predictor.model, options, str(tiny_checkpoint))
         return predictor
 
-    more = {"method": method, "augment": True, "lora_dropout": 0.1 if method == "lora" else 0.0}
+    more = {"method": method, "augment": True, **settings}
+    more["lora_dropout"] = 0.1 if method == "lora" else 0.0
     if method == "lora":
         more["use_dora"] = True
         more["parts"] = {"head": "full", "projection": "full", "tower": "adapted"}
@@ -125,10 +138,40 @@ def test_a_killed_run_goes_on_to_the_same_weights(make, tiny_checkpoint, tmp_pat
     assert_equal_weights(weights_of(expected), weights_of(resumed))
 
 
-def test_accumulated_gradients_are_those_of_the_larger_batch(make, tiny_checkpoint, tmp_path):
+@pytest.mark.parametrize("settings", [{}, {"batch_tokens": 130}], ids=["by number", "by tokens"])
+def test_one_of_several_processes_resumes_in_the_order_of_its_pass(
+    make, tiny_checkpoint, tmp_path, monkeypatch, settings
+):
+    def prepare_as_first_of_two(loader, *arguments, **named):
+        alone = {**named, "num_processes": 2, "process_index": 0}
+        return prepare_data_loader(loader, *arguments, **alone)
+
+    monkeypatch.setattr("accelerate.accelerator.prepare_data_loader", prepare_as_first_of_two)
+    whole = options_for(tmp_path / "whole", **settings)
+    killed = replace(whole, output=str(tmp_path / "killed"))
+    expected = run(make.predictor(tiny_checkpoint), make, whole, 20, rows=20)
+    tracker = KillingTracker(20)
+    with pytest.raises(Killed):
+        run(make.predictor(tiny_checkpoint), make, killed, 20, rows=20, tracker=tracker)
+    resumed = run(make.predictor(tiny_checkpoint), make, killed, 20, rows=20)
+    assert_equal_weights(weights_of(expected), weights_of(resumed))
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"batch_size": 2, "gradient_accumulation": 2},
+        {"batch_tokens": 120, "gradient_accumulation": 2},
+        {"batch_tokens": 400},
+    ],
+    ids=["2 and 2", "by tokens, 3 and 1", "by tokens, 4"],
+)
+def test_a_step_is_that_of_its_rows_however_they_are_batched(
+    make, tiny_checkpoint, tmp_path, parts
+):
     plain = {"evaluations": 0, "optimizer": "adamw", "warmup_share": 0.0}
     large = options_for(tmp_path / "large", batch_size=4, **plain)
-    small = options_for(tmp_path / "small", batch_size=2, gradient_accumulation=2, **plain)
+    small = options_for(tmp_path / "small", **parts, **plain)
     one = weights_of(run(make.predictor(tiny_checkpoint), make, large, 1, rows=4))
     other = weights_of(run(make.predictor(tiny_checkpoint), make, small, 1, rows=4))
     before = make.predictor(tiny_checkpoint).model.state_dict()

@@ -1,5 +1,6 @@
 import json
 import logging
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -42,6 +43,13 @@ def test_a_run_writes_a_model_that_predicts(options, tmp_path, caplog):
     assert {"metrics.jsonl", "plan.json", "tokenizer.json"} <= files_of(folder)
     assert record["steps"] == 4
     assert record["best_metric"] == "loss"
+    assert 0 < record["data_wait_seconds"] < record["step_seconds"] < record["seconds"]
+    logged = [
+        json.loads(line) for line in (folder / "metrics.jsonl").read_text("utf-8").splitlines()
+    ]
+    steps = [line["train/step_seconds"] for line in logged if "train/loss" in line]
+    assert steps == [pytest.approx(record["step_seconds"], abs=1e-4)]
+    assert re.search(r"A step took .* s, of which \d+\.\d% waited for data\.", result.summary())
     assert result.to_dict() == {"output": str(folder), "was_finished": False, **record}
     assert result.summary().splitlines()[-1].startswith(f"Wrote the model in {folder}. Next: `loup")
     assert "Training 0.09 M of 0.09 M parameters: tower" in caplog.text
