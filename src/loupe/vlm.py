@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import logging
 
 from loupe.errors import CheckpointError, MissingExtraError
@@ -34,6 +34,7 @@ __all__ = [
     "TINY",
     "TINY_FOLDER",
     "Dialogue",
+    "build_without_weights",
     "choose_device",
     "count_parameters_by_part",
     "fit_picture_size",
@@ -121,6 +122,15 @@ def load_model_and_processor(
     return (loaded if quantization else loaded.to(device)).eval(), processor
 
 
+def build_without_weights(model: str, dtype: str) -> Any:
+    """Build a model that `load_processor` could read on the meta device: shapes and types alone."""
+    adapter = Path(model) if (Path(model) / "adapter_config.json").is_file() else None
+    register()
+    config = AutoConfig.from_pretrained(_locate(_base_of(adapter) if adapter else model))
+    with torch.device("meta"):
+        return AutoModelForImageTextToText.from_config(config, dtype=getattr(torch, dtype))
+
+
 def load_processor(model: str) -> Any:
     """Load the processor of a checkpoint or adapter folder, a hub name, or `tiny`.
 
@@ -163,11 +173,8 @@ def make_dialogue(processor: Any, question: str) -> Dialogue:
 def stop_generation_at(model: Any, dialogue: Dialogue) -> None:
     """Make the model's own generation settings end an answer where it ends, for other tools."""
     settings = model.generation_config
-    ends = (
-        settings.eos_token_id
-        if isinstance(settings.eos_token_id, list)
-        else [settings.eos_token_id]
-    )
+    given = settings.eos_token_id
+    ends = given if isinstance(given, list) else [given]
     settings.eos_token_id = sorted({dialogue.end_id, *(end for end in ends if end is not None)})
 
 

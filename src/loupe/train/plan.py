@@ -11,16 +11,9 @@ from loupe import vlm
 from loupe.options import TrainOptions
 from loupe.train.adapters import Targets
 from loupe.train.material import Material
+from loupe.train.memory import Memory
 
 __all__ = ["Plan", "count_steps", "make_plan"]
-
-# Bytes per token and channel that a transformer layer keeps for its backward pass, in float32:
-# 34 in 16 bits (arXiv:2205.05198, section 4.1, attention maps left out), twice that in 32.
-BYTES_KEPT = 68
-BYTES_KEPT_WHEN_RECOMPUTED = 4
-# Moments per trained number where they are not the two of AdamW in float32; the rest is rounded.
-OPTIMIZER_BYTES = {"muon": 4, "sgd": 0, "adafactor": 0, "adagrad": 4, "rmsprop": 4, "lion_32bit": 4}
-ADAMW_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -39,11 +32,11 @@ class Plan:
     sequence_tokens: int
     """Tokens of the longest sample."""
     steps: int
-    memory_bytes: int
+    memory: Memory
 
     def to_dict(self) -> dict[str, Any]:
         """Give the same as plain data."""
-        return asdict(self)
+        return {**asdict(self), "memory": self.memory.to_dict()}
 
     def describe(self, options: TrainOptions) -> list[str]:
         """Tell it in a few lines."""
@@ -63,7 +56,7 @@ class Plan:
             f"{few if few == many else f'{few} to {many}'} tokens, the longest sample "
             f"{self.sequence_tokens}",
             f"Up to {self.steps:,} steps of {options.batch_size * options.gradient_accumulation} "
-            f"rows{limit}; about {self.memory_bytes / 2**30:.1f} GiB of memory",
+            f"rows{limit}; about {self.memory.peak / 2**30:.1f} GiB of memory at the peak",
         ]
         return [line for line in lines if line]
 
@@ -73,10 +66,10 @@ def make_plan(
     targets: Targets,
     material: Material,
     options: TrainOptions,
+    memory: Memory,
     processes: int = 1,
 ) -> Plan:
-    """Count what a run will do; `model` is as it will be trained."""
-    longest = max(material.train.lengths)
+    """Count what a run will do; `model` is as it will be trained, with weights or without."""
     return Plan(
         parts=vlm.count_parameters_by_part(model),
         targets=targets,
@@ -84,9 +77,9 @@ def make_plan(
         validation_rows=0 if material.validation is None else len(material.validation),
         left_out=material.count_left_out(),
         picture_tokens=material.picture_tokens,
-        sequence_tokens=longest,
+        sequence_tokens=max(material.train.lengths),
         steps=count_steps(len(material.train), options, processes),
-        memory_bytes=estimate_memory(model, longest, material.crops, options),
+        memory=memory,
     )
 
 
@@ -96,27 +89,6 @@ def count_steps(rows: int, options: TrainOptions, processes: int = 1) -> int:
     per_epoch = math.ceil(batches / options.gradient_accumulation)
     steps = max(1, math.ceil(options.epochs * per_epoch))
     return steps if options.max_steps is None else min(steps, options.max_steps)
-
-
-def estimate_memory(model: Any, tokens: int, crops: int, options: TrainOptions) -> int:
-    """Estimate the peak in bytes: weights, gradients, optimizer, and what layers keep."""
-    weights = sum(value.numel() * value.element_size() for value in model.parameters())
-    trained = sum(value.numel() for value in model.parameters() if value.requires_grad)
-    state = trained * (4 + OPTIMIZER_BYTES.get(options.optimizer, ADAMW_BYTES))
-    per_sample = _activation_bytes(vlm.underlying_model(model).config, tokens, crops, options)
-    return int(weights + state + options.batch_size * per_sample)
-
-
-def _activation_bytes(config: Any, tokens: int, crops: int, options: TrainOptions) -> int:
-    kept = BYTES_KEPT_WHEN_RECOMPUTED if options.gradient_checkpointing else BYTES_KEPT
-    decoder = config.get_text_config()
-    total = tokens * decoder.hidden_size * (decoder.num_hidden_layers * kept + BYTES_KEPT)
-    tower = getattr(config, "vision_config", None)
-    is_seen = options.part_modes()["tower"] != "frozen"  # a backward pass goes through it
-    if tower is not None and hasattr(tower, "patch_size") and is_seen:
-        patches = max(crops, 1) * (tower.image_size // tower.patch_size) ** 2
-        total += patches * tower.hidden_size * (tower.num_hidden_layers * kept + BYTES_KEPT)
-    return int(total)
 
 
 def _tell_targets(part: str, met: Mapping[str, list[str]]) -> str:
