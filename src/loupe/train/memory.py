@@ -32,7 +32,7 @@ BYTES_KEPT = 68
 TEXT = "decoder"  # with embeddings and head
 FOUR_BIT_BYTES = 0.5 + 1 / 64  # of a number in NF4: half a byte, and a scale for each 64
 SCRATCH_OF_MUON = 6  # copies of all matrices of one shape while they are orthogonalised
-WORKSPACE = 24 * 2**20  # buffers of kernels, and gaps in the heap: by benchmarks/train_plan.py
+WORKSPACE = 24 * 2**20  # buffers of kernels
 LOGITS_AT_ONCE = 3  # logits, their log-softmax and its gradient
 
 
@@ -53,7 +53,7 @@ class Memory:
     pictures: int = 0
     """Kept in memory from the first pass over the rows on; 0 where the model is on a GPU."""
     process: int = 0
-    """What the process holds before it loads the model; 0 where the model is on a GPU."""
+    """What the process holds beside the model; 0 where the model is on a GPU."""
 
     @property
     def peak(self) -> int:

@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -53,7 +54,7 @@ def test_picture_tokens_are_those_of_the_datasets_sizes(options):
 
 def test_what_does_not_fit_is_not_tried_and_changes_are_told(options, monkeypatch):
     monkeypatch.setattr(planning, "available_memory", lambda device: 1_000_000)
-    monkeypatch.setattr(planning, "try_steps", None)  # calling it would fail
+    monkeypatch.setattr(planning, "try_run", None)  # calling it would fail
     outlook = train_or_plan(options)
 
     assert outlook.trial is None
@@ -97,3 +98,16 @@ def test_the_flag_stands_alone(options, capsys):
     words += ["--model", options.model, "--batch-size", "4", "--plan", "--json"]
     assert cli.main(words) == 0
     assert json.loads(capsys.readouterr().out)["trial"]["step_seconds"] > 0
+
+
+def test_a_run_tells_the_memory_that_its_plan_told(options):
+    planned = train_or_plan(options).plan.to_dict()["memory"]
+    train_or_plan(replace(options, plan=False, max_steps=1, evaluations=0))
+    told = json.loads((Path(options.output) / "plan.json").read_text("utf-8"))["memory"]
+
+    assert told["process"] > 0
+    assert told["pictures"] > 0
+    standing = {"process", "peak"}  # of another moment, or with it
+    assert {name: told[name] for name in told.keys() - standing} == {
+        name: planned[name] for name in planned.keys() - standing
+    }
