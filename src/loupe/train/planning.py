@@ -24,6 +24,9 @@ from loupe.train.trial import Trial, available_memory, held_memory, try_run, wat
 
 __all__ = ["expect_memory", "plan_training"]
 
+# Libraries at their first use, and gaps in the heap: by benchmarks/train_plan.py.
+LOADED_LATER = 104 * 2**20
+
 
 def plan_training(options: TrainOptions) -> Outlook:
     """Tell what a run would do and need; nothing is written.
@@ -43,7 +46,7 @@ def plan_training(options: TrainOptions) -> Outlook:
     material = gather_material(dataset, predictor, options)
     rows = dataset.rows("train")
     load = find_load(material, rows, predictor.processor, options)
-    standing = _weigh_standing(dataset, predictor)
+    standing = _weigh_standing(dataset, predictor, model_bytes=0)
 
     def estimate(changed: TrainOptions, load: Load) -> Memory:
         return replace(_estimate(changed, dataset, load), **standing)
@@ -66,11 +69,18 @@ def plan_training(options: TrainOptions) -> Outlook:
 
 
 def expect_memory(
-    options: TrainOptions, dataset: Dataset, predictor: Predictor, material: Material
+    options: TrainOptions,
+    dataset: Dataset,
+    predictor: Predictor,
+    material: Material,
+    loaded_bytes: int,
 ) -> Memory:
-    """Expect a run's memory from its rows; the predictor's model may have weights or none."""
+    """Expect a run's memory from its rows; `loaded_bytes` came in with the predictor's model."""
     load = find_load(material, dataset.rows("train"), predictor.processor, options)
-    return replace(_estimate(options, dataset, load), **_weigh_standing(dataset, predictor))
+    memory = _estimate(options, dataset, load)
+    # Weights are mapped from their file, and resident in part; with them came libraries.
+    resident = min(loaded_bytes, memory.weights)
+    return replace(memory, **_weigh_standing(dataset, predictor, resident))
 
 
 def _estimate(options: TrainOptions, dataset: Dataset, load: Load) -> Memory:
@@ -83,7 +93,7 @@ def _estimate(options: TrainOptions, dataset: Dataset, load: Load) -> Memory:
     return estimate_memory(model, load, options, precision=precision, device=device)
 
 
-def _weigh_standing(dataset: Dataset, predictor: Predictor) -> dict[str, int]:
+def _weigh_standing(dataset: Dataset, predictor: Predictor, model_bytes: int) -> dict[str, int]:
     """Weigh what stands beside the model where it is on the CPU: pictures, and the process."""
     if vlm.choose_device("auto") != "cpu":
         return {}
@@ -91,7 +101,7 @@ def _weigh_standing(dataset: Dataset, predictor: Predictor) -> dict[str, int]:
     pictures = sum(
         split.kept_bytes + count_picture_bytes(split, predictor.processor) for split in splits
     )
-    return {"pictures": pictures, "process": held_memory(predictor.model)}
+    return {"pictures": pictures, "process": held_memory() - model_bytes + LOADED_LATER}
 
 
 def _try(options: TrainOptions, dataset: Dataset, material: Material, device: str) -> Trial:

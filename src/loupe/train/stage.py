@@ -124,12 +124,15 @@ def _train(
     from loupe.train.plan import make_plan
     from loupe.train.planning import expect_memory
     from loupe.train.run import train_on
+    from loupe.train.trial import held_memory
 
+    held = held_memory()
     predictor = load_to_train(options, dataset)
+    loaded = held_memory() - held
     predictor.model, targets = choose_trained(predictor.model, options, _base_name(options.model))
     material = gather_material(dataset, predictor, options)
     processes = int(os.environ.get("WORLD_SIZE", "1"))  # torchrun sets it
-    memory = expect_memory(options, dataset, predictor, material)
+    memory = expect_memory(options, dataset, predictor, material, loaded)
     plan = make_plan(predictor.model, targets, material, options, memory, processes)
     for line in plan.describe(options):
         logger.info(line)

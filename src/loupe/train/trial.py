@@ -23,9 +23,6 @@ from loupe.train.validation import SPARE_TOKENS
 __all__ = ["PeakMemory", "Trial", "available_memory", "held_memory", "try_run", "watch_memory"]
 
 STEPS = 4
-LOADED_LATER = (
-    104 * 2**20
-)  # libraries at their first use, gaps in the heap: benchmarks/train_plan.py
 LOOK_SECONDS = 0.002
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -56,11 +53,9 @@ def available_memory(device: str) -> int:
     return int(psutil.virtual_memory().available)
 
 
-def held_memory(model: Any) -> int:
-    """Bytes that this process holds or will, the weights of a model left out."""
-    weights = [value for value in model.parameters() if value.device.type == "cpu"]
-    held = int(psutil.Process().memory_info().rss)
-    return LOADED_LATER + held - int(sum(value.numel() * value.element_size() for value in weights))
+def held_memory() -> int:
+    """Bytes of resident memory that this process holds."""
+    return int(psutil.Process().memory_info().rss)
 
 
 @contextmanager

@@ -30,7 +30,7 @@ def test_a_plan_tells_and_writes_nothing(options, tmp_path):
     assert not (tmp_path / "model").exists()
     assert outlook.trial.step_seconds > 0
     assert outlook.trial.evaluation_seconds > 0
-    assert outlook.trial.peak_bytes > outlook.plan.memory.process
+    assert outlook.trial.peak_bytes > outlook.plan.memory.pictures
     told = outlook.summary()
     assert "num_crops   tokens of a picture (fewest, middle, most)" in told
     assert "at the peak" in told
