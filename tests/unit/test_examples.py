@@ -61,7 +61,6 @@ def test_an_option_file_trains_what_it_says_in_the_room_it_names(name):
     shared = memory.weights + memory.gradients + memory.optimizer
     whole = memory.peak - memory.weights - memory.optimizer  # gradients are in it once more
     expected = shared / gpus + whole if gpus > 1 else memory.peak
-    print(f"{name}: {expected / GIB:.1f} GiB")
     assert expected < 0.85 * ROOM[name] * GIB
 
 
