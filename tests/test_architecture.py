@@ -26,7 +26,16 @@ PERMITTED = {
     "sample": {"task"},
     "build": {"pixels", "task", "vlm"},
     "predict": {"pixels", "vlm", "task"},
-    "train": {"vlm", "card", "task", "tracking", "build.dataset", "predict", "evaluate.scores"},
+    "train": {
+        "vlm",
+        "phi3_v",
+        "card",
+        "task",
+        "tracking",
+        "build.dataset",
+        "predict",
+        "evaluate.scores",
+    },
     "evaluate": {"card", "predict", "task", "build.dataset"},
     "doctor": {"phi3_v", "predict", "vlm"},
 }

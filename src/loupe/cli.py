@@ -73,7 +73,7 @@ COMMANDS = {
         ),
     ),
     "train": Command(
-        "loupe.train:train_model",
+        "loupe.train:train_or_plan",
         declared.TrainOptions,
         (
             "loupe train --dataset data --output model --optimizer muon --max-minutes 3",

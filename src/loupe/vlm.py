@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from transformers import (
     CONFIG_MAPPING,
     MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+    AutoConfig,
     AutoModelForImageTextToText,
     AutoProcessor,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "TINY_FOLDER",
     "Dialogue",
     "answer_loss",
+    "build_without_weights",
     "choose_device",
     "count_parameters_by_part",
     "fit_picture_size",
@@ -122,6 +124,15 @@ def load_model_and_processor(
     return (loaded if quantization else loaded.to(device)).eval(), processor
 
 
+def build_without_weights(model: str, dtype: str) -> Any:
+    """Build a model that `load_processor` could read on the meta device: shapes and types alone."""
+    adapter = Path(model) if (Path(model) / "adapter_config.json").is_file() else None
+    register()
+    config = AutoConfig.from_pretrained(_locate(_base_of(adapter) if adapter else model))
+    with torch.device("meta"):
+        return AutoModelForImageTextToText.from_config(config, dtype=getattr(torch, dtype))
+
+
 def load_processor(model: str) -> Any:
     """Load the processor of a checkpoint or adapter folder, a hub name, or `tiny`.
 
@@ -153,11 +164,8 @@ def load_processor(model: str) -> Any:
 def stop_generation_at(model: Any, dialogue: Dialogue) -> None:
     """Make the model's own generation settings end an answer where it ends, for other tools."""
     settings = model.generation_config
-    ends = (
-        settings.eos_token_id
-        if isinstance(settings.eos_token_id, list)
-        else [settings.eos_token_id]
-    )
+    given = settings.eos_token_id
+    ends = given if isinstance(given, list) else [given]
     settings.eos_token_id = sorted({dialogue.end_id, *(end for end in ends if end is not None)})
 
 

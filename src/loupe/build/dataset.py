@@ -98,6 +98,13 @@ class Split:
         """Give the number of rows."""
         return int(self._table.num_rows)
 
+    @property
+    def kept_bytes(self) -> int:
+        """Most bytes of encoded pictures that stay in memory once rows were read."""
+        groups = range(self._metadata.num_row_groups)
+        encoded = (int(self._metadata.row_group(number).total_byte_size) for number in groups)
+        return min(sum(encoded), _CACHE_BYTES)
+
     def column(self, name: str) -> list[Any]:
         """Give the values of a column, in the order of rows.
 

@@ -123,6 +123,9 @@ class TrainOptions:
     """Order of rows, augmentation, new weights."""
     threads: int | None = None
     """CPU threads; none means one per core."""
+    plan: bool = False
+    """Start nothing and write nothing: tell parameters, picture tokens by num_crops, memory by what
+    holds it, and time by a few steps tried; where it does not fit, what to change."""
     overwrite: bool = False
     """Start again where the output folder holds a run; without it an unfinished run is resumed."""
 

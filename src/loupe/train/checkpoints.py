@@ -29,7 +29,7 @@ PLAN = "plan.json"
 OPTIONS = "options.yaml"
 TRAINER_STATE = "trainer_state.json"  # what the Trainer writes last into a checkpoint
 ONLY_TO_RESUME = ("optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state", TRAINER_STATE)
-MAY_DIFFER = {"overwrite", "threads", "output"}  # between a run and its continuation
+MAY_DIFFER = {"overwrite", "threads", "output", "plan"}  # between a run and its continuation
 
 
 def prepare_output(folder: Path, *, overwrite: bool) -> None:

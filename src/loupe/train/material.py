@@ -29,8 +29,6 @@ class Material:
     left_out: tuple[LeftOut, ...]
     picture_tokens: tuple[int, int]
     """Fewest and most tokens of a training picture."""
-    crops: int
-    """Most crops of a training picture, the view of the whole counted."""
 
     def count_left_out(self) -> dict[str, int]:
         """Count the rows left out, by reason."""
@@ -63,7 +61,6 @@ def gather_material(dataset: Dataset, predictor: Predictor, options: TrainOption
         validation=_gather_validation(dataset, predictor, encoder, options),
         left_out=tuple(left_out),
         picture_tokens=(min(counts.values()), max(counts.values())),
-        crops=1 + getattr(predictor.processor.image_processor, "num_crops", 0),
     )
 
 

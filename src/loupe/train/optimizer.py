@@ -24,8 +24,10 @@ from loupe.errors import TrainError
 from loupe.vlm import part_of
 
 __all__ = [
+    "OURS",
     "MuonWithAdamW",
     "build_optimizer",
+    "count_state_bytes",
     "default_learning_rate",
     "find_optimizer",
     "orthogonalise",
@@ -89,6 +91,22 @@ def find_optimizer(name: str, learning_rate: float, device: str) -> Callable[...
             "adamw or muon."
         ) from error
     return partial(kind, **settings)
+
+
+def count_state_bytes(name: str, device: str) -> float:
+    """Give the bytes that an optimizer keeps for each number it moves, by a step of its own.
+
+    Raises:
+        TrainError: there is no such optimizer, or it cannot run here.
+    """
+    trial = nn.Parameter(torch.zeros(*TRIAL_SHAPE, device=device))
+    trial.grad = torch.ones_like(trial)
+    group = {"params": [trial], **({"is_muon": name == "muon"} if name in OURS else {})}
+    optimizer = find_optimizer(name, 1.0, device)([group])
+    optimizer.step()
+    kept = (each for state in optimizer.state.values() for each in state.values())
+    tensors = [each for each in kept if isinstance(each, Tensor) and each.ndim]
+    return sum(each.nbytes for each in tensors) / trial.numel()
 
 
 def build_optimizer(

@@ -12,17 +12,9 @@ from loupe.options import TrainOptions
 from loupe.train.adapters import Targets
 from loupe.train.batches import TokenBatches
 from loupe.train.material import Material
+from loupe.train.memory import Memory
 
 __all__ = ["Plan", "count_steps", "make_plan"]
-
-# Bytes per token and channel that a transformer layer keeps for its backward pass, in float32:
-# 34 in 16 bits (arXiv:2205.05198, section 4.1, attention maps left out), twice that in 32.
-BYTES_KEPT = 68
-BYTES_KEPT_WHEN_RECOMPUTED = 4
-# Moments per trained number where they are not the two of AdamW in float32; the rest is rounded.
-OPTIMIZER_BYTES = {"muon": 4, "sgd": 0, "adafactor": 0, "adagrad": 4, "rmsprop": 4, "lion_32bit": 4}
-ADAMW_BYTES = 8
-TOWER_SIZES = ("image_size", "patch_size", "hidden_size", "num_hidden_layers")
 
 
 @dataclass(frozen=True)
@@ -43,11 +35,11 @@ class Plan:
     steps: int
     passes: float
     """Passes over the training rows that the steps make."""
-    memory_bytes: int
+    memory: Memory
 
     def to_dict(self) -> dict[str, Any]:
         """Give the same as plain data."""
-        return asdict(self)
+        return {**asdict(self), "memory": self.memory.to_dict()}
 
     def describe(self, options: TrainOptions) -> list[str]:
         """Tell it in a few lines."""
@@ -67,7 +59,7 @@ class Plan:
             f"{few if few == many else f'{few} to {many}'} tokens, the longest sample "
             f"{self.sequence_tokens}",
             f"Up to {self.steps:,} steps of {_tell_batch(options)}{limit}; about "
-            f"{self.memory_bytes / 2**30:.1f} GiB of memory",
+            f"{self.memory.peak / 2**30:.1f} GiB of memory at the peak",
         ]
         return [line for line in lines if line]
 
@@ -77,11 +69,11 @@ def make_plan(
     targets: Targets,
     material: Material,
     options: TrainOptions,
+    memory: Memory,
     processes: int = 1,
 ) -> Plan:
-    """Count what a run will do; `model` is as it will be trained."""
+    """Count what a run will do; `model` is as it will be trained, with weights or without."""
     lengths = material.train.lengths
-    longest = max(lengths)
     steps = count_steps(lengths, options, processes)
     return Plan(
         parts=vlm.count_parameters_by_part(model),
@@ -90,10 +82,10 @@ def make_plan(
         validation_rows=0 if material.validation is None else len(material.validation),
         left_out=material.count_left_out(),
         picture_tokens=material.picture_tokens,
-        sequence_tokens=longest,
+        sequence_tokens=max(lengths),
         steps=steps,
         passes=steps / _steps_per_pass(lengths, options, processes),
-        memory_bytes=estimate_memory(model, longest, material.crops, options),
+        memory=memory,
     )
 
 
@@ -106,16 +98,6 @@ def count_steps(lengths: Sequence[int], options: TrainOptions, processes: int = 
     return steps if options.max_steps is None else min(steps, options.max_steps)
 
 
-def estimate_memory(model: Any, tokens: int, crops: int, options: TrainOptions) -> int:
-    """Estimate the peak in bytes: weights, gradients, optimizer, and what layers keep."""
-    weights = sum(value.numel() * value.element_size() for value in model.parameters())
-    trained = sum(value.numel() for value in model.parameters() if value.requires_grad)
-    state = trained * (4 + OPTIMIZER_BYTES.get(options.optimizer, ADAMW_BYTES))
-    per_sample = _activation_bytes(vlm.underlying_model(model).config, tokens, crops, options)
-    samples = options.batch_size if options.batch_tokens is None else options.batch_tokens / tokens
-    return int(weights + state + samples * per_sample)
-
-
 def _steps_per_pass(lengths: Sequence[int], options: TrainOptions, processes: int) -> int:
     if options.batch_tokens is None:
         batches = math.ceil(len(lengths) / (options.batch_size * processes))
@@ -124,19 +106,6 @@ def _steps_per_pass(lengths: Sequence[int], options: TrainOptions, processes: in
             len(TokenBatches(lengths, options.batch_tokens, options.seed)) / processes
         )
     return math.ceil(batches / options.gradient_accumulation)
-
-
-def _activation_bytes(config: Any, tokens: int, crops: int, options: TrainOptions) -> int:
-    kept = BYTES_KEPT_WHEN_RECOMPUTED if options.gradient_checkpointing else BYTES_KEPT
-    decoder = config.get_text_config()
-    total = tokens * decoder.hidden_size * (decoder.num_hidden_layers * kept + BYTES_KEPT)
-    tower = getattr(config, "vision_config", None)
-    is_seen = options.part_modes()["tower"] != "frozen"  # a backward pass goes through it
-    sizes: list[Any] = [getattr(tower, name, None) for name in TOWER_SIZES]
-    if is_seen and all(isinstance(size, int) for size in sizes):  # some families have other names
-        side, patch, width, layers = sizes
-        total += max(crops, 1) * (side // patch) ** 2 * width * (layers * kept + BYTES_KEPT)
-    return int(total)
 
 
 def _tell_batch(options: TrainOptions) -> str:

@@ -40,7 +40,7 @@ from loupe.train.soft_labels import SoftLabels
 from loupe.train.trainer import AnswerTrainer
 from loupe.train.validation import Validation
 
-__all__ = ["Outcome", "choose_precision", "train_on"]
+__all__ = ["Outcome", "choose_precision", "soften_labels", "train_on"]
 
 logger = logging.getLogger(__name__)
 
@@ -161,7 +161,7 @@ def _make_trainer(
         predictor.processor,
         train,
         evaluate_now,
-        _soften(predictor, train, options),
+        soften_labels(predictor, train, options),
         options.batch_tokens,
         model=predictor.model,
         optimizers=(optimizer, schedule),
@@ -169,9 +169,10 @@ def _make_trainer(
     return trainer
 
 
-def _soften(
+def soften_labels(
     predictor: Predictor, train: Dataset[Sample], options: TrainOptions
 ) -> SoftLabels | None:
+    """Give what counts in the loss, and by how much; None where labels count as they are."""
     if options.digit_weight == 1 and options.price_spread == options.label_smoothing == 0:
         return None
     return SoftLabels(

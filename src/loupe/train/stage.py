@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from loupe.build.dataset import Dataset
     from loupe.predict import Predictor
     from loupe.tracking import Tracker
+    from loupe.train.outlook import Outlook
     from loupe.train.plan import Plan
     from loupe.train.run import Outcome
 
-__all__ = ["TrainResult", "train_model"]
+__all__ = ["TrainResult", "load_to_train", "train_model", "train_or_plan"]
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +79,15 @@ class TrainResult:
         return {"output": self.output, "was_finished": self.was_finished, **self.record}
 
 
+def train_or_plan(options: TrainOptions) -> TrainResult | Outlook:
+    """Do what `loupe train` does: train, or with `plan` tell what that would take."""
+    if not options.plan:
+        return train_model(options)
+    from loupe.train.planning import plan_training
+
+    return plan_training(options)
+
+
 def train_model(options: TrainOptions) -> TrainResult:
     """Fine-tune a model on a dataset; resume an unfinished run, leave a finished one alone.
 
@@ -118,13 +128,18 @@ def _train(
     from loupe.train.features import keep_features
     from loupe.train.material import gather_material
     from loupe.train.plan import make_plan
+    from loupe.train.planning import expect_memory
     from loupe.train.run import train_on
+    from loupe.train.trial import held_memory
 
-    predictor = _load(options, dataset)
+    held = held_memory()
+    predictor = load_to_train(options, dataset)
+    loaded = held_memory() - held
     predictor.model, targets = choose_trained(predictor.model, options, _base_name(options.model))
     material = gather_material(dataset, predictor, options)
     processes = int(os.environ.get("WORLD_SIZE", "1"))  # torchrun sets it
-    plan = make_plan(predictor.model, targets, material, options, processes)
+    memory = expect_memory(options, dataset, predictor, material, loaded)
+    plan = make_plan(predictor.model, targets, material, options, memory, processes)
     train, features = keep_features(
         predictor,
         dataset.rows("train"),
@@ -231,8 +246,17 @@ def _write_card(
     write_card(folder, facts)
 
 
-def _load(options: TrainOptions, dataset: Dataset) -> Predictor:
-    """Load the model to train, in the precision of its weights while training."""
+def load_to_train(
+    options: TrainOptions, dataset: Dataset, *, has_weights: bool = True
+) -> Predictor:
+    """Load the model to train, in the precision of its weights while training.
+
+    Without weights it is built on the meta device, to plan with.
+
+    Raises:
+        TrainError: an option asks for what the model cannot do.
+        CheckpointError: no model can be loaded.
+    """
     import torch
     from transformers import BitsAndBytesConfig
 
@@ -240,8 +264,10 @@ def _load(options: TrainOptions, dataset: Dataset) -> Predictor:
     from loupe.train.adapters import four_bit_settings
     from loupe.train.run import choose_precision
     from loupe.vlm import (
+        build_without_weights,
         choose_device,
         load_model_and_processor,
+        load_processor,
         make_dialogue,
         stop_generation_at,
     )
@@ -255,14 +281,18 @@ def _load(options: TrainOptions, dataset: Dataset) -> Predictor:
     precision = choose_precision(options.precision, device)
     # What is trained is in float32; what stays as it is beneath adapters need not be.
     kept = "float32" if options.method == "full" else WEIGHT_TYPES[precision]
-    model, processor = load_model_and_processor(
-        options.model,
-        dtype=kept,
-        device=device,
-        quantization=BitsAndBytesConfig(**four_bit_settings(kept))
-        if options.method == "qlora"
-        else None,
-    )
+    if has_weights:
+        model, processor = load_model_and_processor(
+            options.model,
+            dtype=kept,
+            device=device,
+            quantization=BitsAndBytesConfig(**four_bit_settings(kept))
+            if options.method == "qlora"
+            else None,
+        )
+    else:
+        processor = load_processor(options.model)
+        model = build_without_weights(options.model, kept)
     if options.num_crops is not None:
         if not hasattr(processor.image_processor, "num_crops"):
             raise TrainError(

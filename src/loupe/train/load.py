@@ -1,0 +1,92 @@
+"""What a dataset brings into memory: its largest batch, its pictures, and their tokens."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from loupe import vlm
+from loupe.build.dataset import Split
+from loupe.options import TrainOptions
+from loupe.train.material import Material
+from loupe.train.pictures import DEFAULT_CACHE_BYTES
+
+__all__ = [
+    "Load",
+    "TokensByCrops",
+    "count_batch_rows",
+    "count_picture_bytes",
+    "count_picture_tokens",
+    "find_load",
+]
+
+MOST_CROPS = 16
+
+TokensByCrops = Mapping[int, tuple[int, int, int]]
+"""Fewest, middle and most tokens of a picture, by num_crops."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What one batch brings, at its largest."""
+
+    samples: int
+    tokens: int
+    """Of the longest sample, its picture's included."""
+    answer_tokens: int
+    """Of the longest answer: the positions that get logits."""
+    crops: int
+    """Most crops of one picture, the view of the whole counted."""
+
+
+def find_load(material: Material, split: Split, processor: Any, options: TrainOptions) -> Load:
+    """Give what the largest batch of training rows brings; `split` holds these rows."""
+    side: Any = getattr(processor.image_processor, "crop_size", None)
+    fitted = (vlm.fit_picture_size(processor, size) for size in _count_sizes(split))
+    crops = (width // side * (height // side) for width, height in filter(None, fitted))
+    return Load(
+        samples=count_batch_rows(material.train.lengths, options),
+        tokens=max(material.train.lengths),
+        answer_tokens=max(len(example.answer_ids) for example in material.train.examples),
+        crops=1 + max(crops, default=0),
+    )
+
+
+def count_batch_rows(lengths: Sequence[int], options: TrainOptions) -> int:
+    """Count the samples of a batch of the longest ones."""
+    if options.batch_tokens is None:
+        return min(options.batch_size, len(lengths))
+    return min(max(1, options.batch_tokens // max(lengths)), len(lengths))
+
+
+def count_picture_bytes(split: Split, processor: Any) -> int:
+    """Count the bytes of a split's pictures as PictureCache keeps them."""
+    total = 0
+    for size, pictures in _count_sizes(split).items():
+        fitted = vlm.fit_picture_size(processor, size) or size
+        total += 3 * pictures * min(size[0] * size[1], fitted[0] * fitted[1])
+    return min(total, DEFAULT_CACHE_BYTES)
+
+
+def count_picture_tokens(split: Split, processor: Any) -> TokensByCrops:
+    """Count the tokens of a split's own pictures by num_crops; other families have none."""
+    image_processor = processor.image_processor
+    if not hasattr(image_processor, "count_image_tokens"):
+        return {}
+    found = {}
+    sizes = _count_sizes(split)
+    for crops in range(1, max(MOST_CROPS, image_processor.num_crops) + 1):
+        tokens: Counter[int] = Counter()
+        for (width, height), pictures in sizes.items():
+            tokens[image_processor.count_image_tokens(height, width, num_crops=crops)] += pictures
+        ordered = sorted(tokens.elements())
+        found[crops] = ordered[0], ordered[len(ordered) // 2], ordered[-1]
+    return found
+
+
+def _count_sizes(split: Split) -> Counter[tuple[int, int]]:
+    """Count a split's pictures by (width, height)."""
+    widths, heights = split.column("image_width"), split.column("image_height")
+    return Counter((int(each[0]), int(each[1])) for each in zip(widths, heights, strict=True))
