@@ -10,12 +10,24 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import Dataset, Sampler
-from transformers import PrinterCallback, Trainer, TrainingArguments
+from transformers import (
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+from transformers.trainer_callback import ExportableState
 
 from loupe.errors import TrainError
+from loupe.predict import Predictor
+from loupe.train import checkpoints, processes
 from loupe.train.adapters import add_full_parameters
-from loupe.train.batches import Collator, LengthGroupedOrder
+from loupe.train.batches import Collator, FilledDataset, LengthGroupedOrder
 from loupe.train.examples import Sample
 from loupe.train.soft_labels import SoftLabels
 from loupe.vlm import without_progress_bars
@@ -26,13 +38,42 @@ Scores = dict[str, float]
 MAX_NAMED_ROWS = 20
 
 
+class LossWindow(TrainerCallback, ExportableState):  # type: ignore[misc]  # untyped
+    """Carries the losses since the last log through a checkpoint, so that means stay the same."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer = trainer
+
+    def state(self) -> dict[str, Any]:
+        """Give what a checkpoint must keep."""
+        since = getattr(self._trainer, "_tr_loss", None)  # None before the training
+        attributes = {
+            "loss": 0.0 if since is None else since.item(),
+            "last_logged": getattr(self._trainer, "_globalstep_last_logged", 0),
+        }
+        return {"args": {}, "attributes": attributes}
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Go on from what a checkpoint kept."""
+        kept = state.stateful_callbacks[type(self).__name__]["attributes"]
+        self._trainer._tr_loss += kept["loss"]
+        self._trainer._globalstep_last_logged = kept["last_logged"]
+
+
 class AnswerTrainer(Trainer):  # type: ignore[misc]  # untyped in transformers
     """A Trainer whose evaluation is a function of ours, and that stops at a loss without a value.
 
     Args:
-        args: its `output_dir` is the folder of checkpoints.
+        args: its `output_dir` is the folder of checkpoints; `save_total_limit` are kept of them,
+            beside the best.
+        predictor: the model to train, with its processor and task.
         train_dataset: samples by (place, epoch), with `lengths`.
-        evaluate_now: gives the scores of the model as it stands; `loss` is among them.
+        make_optimizer: makes the optimizer of a model and its schedule; the Trainer takes none that
+            was made before where FSDP divides the model.
+        evaluate_now: gives the scores of the model as it stands; `loss` is among them. None where
+            a signal broke it off.
         soft_labels: what counts in the loss of training, and by how much; None scores the labels
             as they are.
         **kwargs: the Trainer's.
@@ -41,18 +82,40 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]  # untyped in transformers
     def __init__(
         self,
         args: TrainingArguments,
-        processor: Any,
+        predictor: Predictor,
         train_dataset: Dataset[Sample],
-        evaluate_now: Callable[[], Scores],
+        *,
+        make_optimizer: Callable[[Any], tuple[Optimizer, LRScheduler]],
+        evaluate_now: Callable[[], Scores | None],
         soft_labels: SoftLabels | None = None,
-        **kwargs: Any,
     ) -> None:
-        collator = Collator(processor, soft_labels)
-        super().__init__(args=args, train_dataset=train_dataset, data_collator=collator, **kwargs)
+        super().__init__(
+            args=args,
+            model=predictor.model,
+            train_dataset=FilledDataset(train_dataset),
+            data_collator=Collator(predictor.processor, soft_labels),
+        )
         self.remove_callback(PrinterCallback)  # it prints to stdout
-        self._processor = processor
+        self.add_callback(LossWindow(self))
+        self._predictor = predictor
+        self._lengths: Sequence[int] = train_dataset.lengths  # type: ignore[attr-defined]
+        self._make_optimizer = make_optimizer
         self._evaluate_now = evaluate_now
         self._rows_of_step: list[str] = []
+        if processes.count() > 1 and not self.model_accepts_loss_kwargs:
+            raise TrainError(
+                f"The loss of {type(predictor.model).__name__} is a mean over its own batch, which "
+                "cannot be brought to the mean over the batches of all processes. Train it in one."
+            )
+
+    optimizer: Any
+
+    def create_optimizer(self, model: Any = None) -> Optimizer:
+        """Make the optimizer, once, and its schedule with it."""
+        if self.optimizer is None:
+            self.optimizer, self.lr_scheduler = self._make_optimizer(model or self.model)
+        made: Optimizer = self.optimizer
+        return made
 
     def training_step(
         self,
@@ -65,16 +128,19 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]  # untyped in transformers
         self._rows_of_step += rows
         loss: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)
         self._check("loss", loss.item(), rows)
-        return loss
+        shared: torch.Tensor = self.accelerator.reduce(loss, "mean")
+        return shared
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """Score the model as it stands, and tell the callbacks."""
+        """Score the model as it stands, and tell the callbacks; no scores tell of none."""
         with self.accelerator.autocast():  # of a 16-bit base, parts may be trained in float32
-            scores = self._evaluate_now()
+            scores = self._evaluate_now() or {}
         metrics = {f"eval_{name}": value for name, value in scores.items()}
-        self.log({name: value for name, value in metrics.items() if math.isfinite(value)})
+        if metrics:
+            self.log({name: value for name, value in metrics.items() if math.isfinite(value)})
         self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        return metrics
+        worst = -math.inf if self.args.greater_is_better else math.inf
+        return {f"eval_{self.args.metric_for_best_model}": worst, **metrics}
 
     def _clip_grad_norm(self, model: torch.nn.Module) -> Any:
         norm = super()._clip_grad_norm(model)
@@ -97,21 +163,37 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]  # untyped in transformers
         )
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[Any]:
-        dataset = self.train_dataset if train_dataset is None else train_dataset
-        size = self.args.train_batch_size * self.args.world_size
-        return LengthGroupedOrder(dataset.lengths, size, self.args.seed)
+        count = self.args.world_size
+        size = self.args.train_batch_size * count
+        return LengthGroupedOrder(self._lengths, size, self.args.seed, count)
+
+    def _get_output_dir(self, trial: Any) -> str:
+        """Give the folder in which checkpoints are written, before they are put in their place."""
+        return str(Path(self.args.output_dir) / checkpoints.UNFINISHED)
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
-        """Write a checkpoint; one that cannot be written to its end is removed.
+        """Write a checkpoint aside and put it in its place; what cannot be ended is removed.
 
         Raises:
             TrainError: the disk is full, or cannot be written for another reason.
         """
+        folder = Path(self.args.output_dir)
+        written = Path(self._get_output_dir(trial)) / f"checkpoint-{self.state.global_step}"
+
+        def put_in_place() -> None:
+            checkpoints.place_checkpoint(written, folder)
+            checkpoints.drop_all_but(
+                folder, self.args.save_total_limit, self.state.best_global_step
+            )
+
         try:
             super()._save_checkpoint(model, trial)
+            processes.gather(None)  # each has written its random state
+            processes.on_main(put_in_place)
         except (OSError, RuntimeError, SafetensorError) as error:  # torch tells a full disk so
-            folder = Path(self.args.output_dir)
-            shutil.rmtree(folder / f"checkpoint-{self.state.global_step}", ignore_errors=True)
+            if processes.is_loss_of_another(error):
+                raise
+            shutil.rmtree(written, ignore_errors=True)
             free = shutil.disk_usage(folder).free / 2**20
             raise TrainError(
                 f"The checkpoint of step {self.state.global_step} cannot be written to "
@@ -122,7 +204,9 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]  # untyped in transformers
     def _save(
         self, output_dir: str | None = None, state_dict: Mapping[str, torch.Tensor] | None = None
     ) -> None:
-        """Save model and processor, and not the arguments, which the Trainer would pickle."""
+        """Save what makes a model folder, and not the arguments, which the Trainer would pickle."""
+        if not self.args.should_save:
+            return
         folder = Path(output_dir or self.args.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
         has_adapters = hasattr(self.model, "peft_config")
@@ -132,7 +216,8 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]  # untyped in transformers
         if has_adapters:
             add_full_parameters(self.model, folder)
         (folder / "README.md").unlink(missing_ok=True)  # peft's empty form of a model card
-        self._processor.save_pretrained(folder)
+        self._predictor.processor.save_pretrained(folder)
+        self._predictor.task.save(folder / "task.yaml")
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Load weights as transformers does, which knows how names on disk and inside differ."""

@@ -280,7 +280,7 @@ def test_the_best_model_is_kept_where_the_last_is_worse(predictor, make, tmp_pat
     options = options_for(tmp_path / "model", evaluations=4, keep_checkpoints=1)
     scores = iter([3.0, 1.0, 2.0, 4.0])
     validation = make.validation(predictor, 2)
-    validation.score = lambda: ({"loss": next(scores)}, [])
+    validation.score = lambda _: ({"loss": next(scores)}, [])
     (tmp_path / "model").mkdir()
     tracker = JsonlTracker()
     tracker.start(describe(tmp_path / "model"))
@@ -290,7 +290,7 @@ def test_the_best_model_is_kept_where_the_last_is_worse(predictor, make, tmp_pat
 
     assert (outcome.best_step, outcome.best_score, outcome.steps) == (4, 1.0, 8)
     assert outcome.checkpoint.name == "checkpoint-4"
-    kept = sorted(path.name for path in (tmp_path / "model/checkpoints").iterdir())
+    kept = sorted(path.name for path in (tmp_path / "model/checkpoints").glob("check*"))
     assert kept == ["checkpoint-4", "checkpoint-8"]
 
 
@@ -308,7 +308,7 @@ def test_a_full_disk_stops_the_run_with_its_last_checkpoint_whole(
     monkeypatch.setattr(torch, "save", save_until_full)
     with pytest.raises(TrainError, match=r"step 8 cannot be written to .* MiB are free .* goes on"):
         run(predictor, make, options, 8)
-    kept = [path.name for path in (tmp_path / "model" / "checkpoints").iterdir()]
+    kept = [path.name for path in (tmp_path / "model" / "checkpoints").rglob("check*")]
     assert kept == ["checkpoint-4"]
 
 
@@ -316,7 +316,7 @@ def test_nothing_that_is_shipped_is_pickled(predictor, make, tmp_path):
     outcome = run(predictor, make, options_for(tmp_path / "model", evaluations=0), 1, rows=4)
     checkpoints.copy_model_files(outcome.checkpoint, tmp_path)
     suffixes = {path.suffix for path in tmp_path.iterdir() if path.is_file()}
-    assert suffixes == {".json", ".safetensors"}
+    assert suffixes == {".json", ".safetensors", ".yaml"}
     assert not list(outcome.checkpoint.glob("training_args*"))
 
 
