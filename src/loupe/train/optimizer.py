@@ -97,12 +97,12 @@ def build_optimizer(
     learning_rate: float,
     weight_decay: float,
     part_rates: Mapping[str, float] | None = None,
-    kind: Callable[..., Any] | None = None,
+    make: Callable[..., Any] | None = None,
 ) -> torch.optim.Optimizer:
     """Make the optimizer of everything in the model that is to be trained.
 
     `part_rates` are the peaks of parts that differ from `learning_rate`. Vectors have no decay.
-    `kind` is what `find_optimizer` gave; None finds it, which resets accelerate's state.
+    `make` is what `find_optimizer` gave; None finds it, which resets accelerate's state.
 
     Raises:
         TrainError: there is no such optimizer, or it cannot run here.
@@ -130,7 +130,7 @@ def build_optimizer(
         for (rate, kind), values in ordered
     ]
     device = next(model.parameters()).device.type
-    make = kind or find_optimizer(name, learning_rate, device)
+    make = make or find_optimizer(name, learning_rate, device)
     optimizer: torch.optim.Optimizer = make(groups)
     return optimizer
 

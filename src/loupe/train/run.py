@@ -137,12 +137,12 @@ def _make_trainer(
     course = learning_rate_course(
         options.schedule, options.warmup_share, rate, options.schedule_settings
     )
-    kind = find_optimizer(options.optimizer, rate, predictor.model.device.type)
+    make = find_optimizer(options.optimizer, rate, predictor.model.device.type)
     trainer: AnswerTrainer
 
     def make_optimizer(model: Any) -> tuple[Optimizer, LRScheduler]:
         optimizer = build_optimizer(
-            model, options.optimizer, rate, options.weight_decay, options.learning_rates, kind
+            model, options.optimizer, rate, options.weight_decay, options.learning_rates, make
         )
         return optimizer, LambdaLR(optimizer, lambda step: course(pace.clock.progress(step)))
 
@@ -166,6 +166,8 @@ def _make_trainer(
         evaluate_now=evaluate_now,
         soft_labels=_soften(predictor, train, options),
     )
+    if options.sharding == "fsdp":
+        trainer.divide_model()
     return trainer
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import Dataset, Sampler
@@ -29,6 +31,13 @@ from loupe.train import checkpoints, processes
 from loupe.train.adapters import add_full_parameters
 from loupe.train.batches import Collator, FilledDataset, LengthGroupedOrder
 from loupe.train.examples import Sample
+from loupe.train.sharding import (
+    divide_model,
+    gather_weights,
+    load_optimizer,
+    save_optimizer,
+    without_reduction,
+)
 from loupe.train.soft_labels import SoftLabels
 from loupe.vlm import without_progress_bars
 
@@ -36,6 +45,7 @@ __all__ = ["AnswerTrainer", "Scores"]
 
 Scores = dict[str, float]
 MAX_NAMED_ROWS = 20
+OPTIMIZER_FILE, SCHEDULER_FILE = "optimizer.pt", "scheduler.pt"  # the Trainer's names
 
 
 class LossWindow(TrainerCallback, ExportableState):  # type: ignore[misc]  # untyped
@@ -70,13 +80,11 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]  # untyped in transformers
             beside the best.
         predictor: the model to train, with its processor and task.
         train_dataset: samples by (place, epoch), with `lengths`.
-        make_optimizer: makes the optimizer of a model and its schedule; the Trainer takes none that
-            was made before where FSDP divides the model.
+        make_optimizer: makes the optimizer of a model and its schedule, once the model is divided.
         evaluate_now: gives the scores of the model as it stands; `loss` is among them. None where
             a signal broke it off.
         soft_labels: what counts in the loss of training, and by how much; None scores the labels
             as they are.
-        **kwargs: the Trainer's.
     """
 
     def __init__(
@@ -109,10 +117,19 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]  # untyped in transformers
             )
 
     optimizer: Any
+    _is_sharded = False
+
+    def divide_model(self) -> None:
+        """Divide the model among the processes, once its weights are loaded."""
+        self._is_sharded = True
+        # The Trainer's word for a model that accelerate is neither to wrap nor to divide.
+        self.is_distributed_loading_by_transformers = True
 
     def create_optimizer(self, model: Any = None) -> Optimizer:
-        """Make the optimizer, once, and its schedule with it."""
+        """Make the optimizer, once, and its schedule with it, of what is divided by then."""
         if self.optimizer is None:
+            if self._is_sharded:
+                divide_model(self.model)
             self.optimizer, self.lr_scheduler = self._make_optimizer(model or self.model)
         made: Optimizer = self.optimizer
         return made
@@ -144,6 +161,7 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]  # untyped in transformers
 
     def _clip_grad_norm(self, model: torch.nn.Module) -> Any:
         norm = super()._clip_grad_norm(model)
+        norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
         rows, self._rows_of_step = self._rows_of_step, []
         # fp16 skips steps until its scale fits; below 1 the gradient itself has no value.
         scaler = self.accelerator.scaler
@@ -205,6 +223,8 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]  # untyped in transformers
         self, output_dir: str | None = None, state_dict: Mapping[str, torch.Tensor] | None = None
     ) -> None:
         """Save what makes a model folder, and not the arguments, which the Trainer would pickle."""
+        if self._is_sharded:
+            state_dict = gather_weights(self.model)
         if not self.args.should_save:
             return
         folder = Path(output_dir or self.args.output_dir)
@@ -214,10 +234,29 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]  # untyped in transformers
         with without_progress_bars():
             self.model.save_pretrained(folder, state_dict=state_dict, **extra)
         if has_adapters:
-            add_full_parameters(self.model, folder)
+            add_full_parameters(self.model, folder, state_dict)
         (folder / "README.md").unlink(missing_ok=True)  # peft's empty form of a model card
         self._predictor.processor.save_pretrained(folder)
         self._predictor.task.save(folder / "task.yaml")
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if not self._is_sharded:
+            super()._save_optimizer_and_scheduler(output_dir)
+            return
+        save_optimizer(self.model, self.optimizer.optimizer, Path(output_dir) / OPTIMIZER_FILE)
+        if self.args.should_save:
+            torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER_FILE)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if not self._is_sharded:
+            super()._load_optimizer_and_scheduler(checkpoint)
+        elif checkpoint is not None:
+            load_optimizer(self.model, self.optimizer.optimizer, Path(checkpoint) / OPTIMIZER_FILE)
+            schedule = torch.load(Path(checkpoint) / SCHEDULER_FILE, weights_only=True)
+            self.lr_scheduler.load_state_dict(schedule)
+
+    def _defer_fsdp_gradient_reduction(self) -> AbstractContextManager[None]:
+        return without_reduction(self.model)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Load weights as transformers does, which knows how names on disk and inside differ."""
