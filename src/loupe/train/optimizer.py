@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim.adamw import adamw
 from transformers import Trainer, TrainingArguments
 from transformers.training_args import OptimizerNames
@@ -177,11 +178,12 @@ class MuonWithAdamW(torch.optim.Optimizer):
             gradients = [value.grad for value in same_shape if value.grad is not None]
             torch._foreach_lerp_(momenta, gradients, 1 - MUON_MOMENTUM)
             ahead = torch._foreach_lerp(gradients, momenta, MUON_MOMENTUM)
-            updates = orthogonalise(torch.stack(ahead))  # (matrices, rows, columns)
+            whole = [_whole(each) for each in ahead]
+            updates = orthogonalise(torch.stack(whole))  # (matrices, rows, columns)
             scale = ADAMW_RMS * math.sqrt(max(updates.shape[1:]))
             torch._foreach_mul_([*same_shape], 1 - group["lr"] * group["weight_decay"])
             for value, update in zip(same_shape, updates, strict=True):
-                value.add_(update, alpha=-group["lr"] * scale)
+                value.add_(_share_for(value, update), alpha=-group["lr"] * scale)
 
     def _momentum(self, value: nn.Parameter) -> Tensor:
         state = self.state[value]
@@ -216,6 +218,18 @@ class MuonWithAdamW(torch.optim.Optimizer):
             state["mean"] = torch.zeros_like(value)
             state["square"] = torch.zeros_like(value)
         return state
+
+
+def _whole(matrix: Tensor) -> Tensor:
+    """Bring a matrix together of which each process holds some rows."""
+    return matrix.full_tensor() if isinstance(matrix, DTensor) else matrix
+
+
+def _share_for(value: Tensor, update: Tensor) -> Tensor:
+    """Give the share of an update, known to all processes, that moves this one's share of a value."""
+    if not isinstance(value, DTensor):
+        return update
+    return distribute_tensor(update, value.device_mesh, value.placements, src_data_rank=None)
 
 
 def _by_shape(values: Iterable[nn.Parameter]) -> Iterator[list[nn.Parameter]]:
