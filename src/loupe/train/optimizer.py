@@ -226,7 +226,7 @@ def _whole(matrix: Tensor) -> Tensor:
 
 
 def _share_for(value: Tensor, update: Tensor) -> Tensor:
-    """Give the share of an update, known to all processes, that moves this one's share of a value."""
+    """Give the share of an update that moves what this process holds of a value."""
     if not isinstance(value, DTensor):
         return update
     return distribute_tensor(update, value.device_mesh, value.placements, src_data_rank=None)
