@@ -143,9 +143,16 @@ def _train(
     plan = make_plan(predictor.model, targets, material, options, processes.count())
     for line in plan.describe(options):
         logger.info(line)
+    if processes.count() > 1:
+        logger.info("In %s processes, each with batches of its own", processes.count())
     left_out = [asdict(each) for each in material.left_out[:NAMED_LEFT_OUT]]
     fingerprint = dataset.info["fingerprint"]
-    told = {"dataset_fingerprint": fingerprint, **plan.to_dict(), "left_out_rows": left_out}
+    told = {
+        "dataset_fingerprint": fingerprint,
+        "processes": processes.count(),
+        **plan.to_dict(),
+        "left_out_rows": left_out,
+    }
     processes.on_main(lambda: checkpoints.write_record(folder / checkpoints.PLAN, told))
     tracker.start(
         RunDescription(
@@ -292,7 +299,7 @@ def _base_name(model: str) -> str:
 def _check_resumable(
     folder: Path, differing: tuple[str, ...], dataset: Dataset, options: TrainOptions
 ) -> None:
-    from loupe.train import checkpoints
+    from loupe.train import checkpoints, processes
 
     if options.overwrite or checkpoints.find_last_checkpoint(folder) is None:
         return
@@ -307,6 +314,12 @@ def _check_resumable(
         raise TrainError(
             f"output {options.output!r} holds an unfinished run on another state of dataset "
             f"{options.dataset!r}. Choose another output, or --overwrite it."
+        )
+    if plan.get("processes") != processes.count():
+        raise TrainError(
+            f"output {options.output!r} holds an unfinished run of {plan.get('processes')} "
+            f"processes, and there are {processes.count()} now, which would see other batches. "
+            "Start as many, choose another output, or --overwrite it."
         )
 
 
