@@ -12,7 +12,7 @@ import pytest
 from loupe.options import TrainOptions
 from loupe.train import train_model
 
-SETTINGS = {"max_steps": 6, "evaluations": 2, "learning_rate": 0.003}
+SETTINGS = {"max_steps": 6, "epochs": 5000, "evaluations": 2, "learning_rate": 0.003}
 TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 FAILING = """
 import os, sys
@@ -55,8 +55,10 @@ def curve(folder):
     return {key: value for key, value in told.items() if key[1] != "train/predictions"}
 
 
-def wait_for(path):
-    while not path.exists():
+def wait_for(path, process, words=""):
+    """Wait until a file is there and says something, or its process is not."""
+    while not path.exists() or words not in path.read_text("utf-8"):
+        assert process.poll() is None, process.communicate()[1]
         time.sleep(0.1)
 
 
@@ -111,7 +113,7 @@ def test_two_processes_that_are_killed_go_on_to_the_same_end(named, tmp_path, sh
     more = {"sharding": sharding, "max_steps": 30, "optimizer": "muon"}
     assert finish(start(**named, output=whole, **more))[0] == 0
     process = start(**named, output=killed, **more)
-    wait_for(killed / "checkpoints" / "checkpoint-15")
+    wait_for(killed / "checkpoints" / "checkpoint-15" / "trainer_state.json", process)
     subprocess.run(["pkill", "-9", "-P", str(process.pid)], check=True)
     assert finish(process)[0] != 0
     assert finish(start(**named, output=killed, **more))[0] == 0
@@ -145,9 +147,7 @@ def test_a_failure_in_one_process_ends_all_with_one_line(named, folder, tmp_path
 def test_sigterm_ends_two_processes_with_a_checkpoint(alone, named, folder, reach):
     more = {"max_steps": 5000, "evaluations": 1}
     process = start(**named, output=folder, **more)
-    wait_for(folder / "metrics.jsonl")
-    while "train/loss" not in (folder / "metrics.jsonl").read_text("utf-8"):
-        time.sleep(0.1)
+    wait_for(folder / "metrics.jsonl", process, "train/loss")
     found = subprocess.run(
         ["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True
     )
