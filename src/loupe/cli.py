@@ -149,13 +149,15 @@ def _run(name: str, words: list[str]) -> int:
     try:
         result = command.run(options)
     except LoupeError as error:
-        return _complain(f"loupe {name}: {error}", _STAGE_FAILED)
+        code = getattr(error, "exit_code", _STAGE_FAILED)
+        return _complain(f"loupe {name}: {error}", code)
     except OSError as error:
         return _complain(f"loupe {name}: {_describe_os_error(error)}", _STAGE_FAILED)
     except KeyboardInterrupt:
         stopped = f"\nloupe {name}: stopped by the keyboard; the same command starts or goes on."
         return _complain(stopped, _INTERRUPTED)
-    _tell(json.dumps(result.to_dict(), ensure_ascii=False) if as_json else result.summary())
+    if _is_main_process():
+        _tell(json.dumps(result.to_dict(), ensure_ascii=False) if as_json else result.summary())
     return getattr(result, "exit_code", _DONE)
 
 
@@ -278,7 +280,12 @@ def _prepare_process() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
-    logging.getLogger("loupe").setLevel(logging.INFO)
+    logging.getLogger("loupe").setLevel(logging.INFO if _is_main_process() else logging.ERROR)
+
+
+def _is_main_process() -> bool:
+    """Whether this is the process that speaks: torchrun and accelerate number several by RANK."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _describe_os_error(error: OSError) -> str:

@@ -8,6 +8,7 @@ LoupeError
 ├── DatasetError       a folder that is not a finished dataset
 ├── CheckpointError    a folder from which no model can be loaded
 ├── TrainError         a training run that cannot start or cannot go on
+├── StoppedError       a run that a signal ended, with a whole checkpoint to go on from
 ├── EvaluateError      an evaluation that cannot be made
 ├── PredictError       a picture or answer that cannot be had
 └── MissingExtraError  a feature whose optional packages are not installed
@@ -47,6 +48,15 @@ class CheckpointError(LoupeError):
 
 class TrainError(LoupeError):
     """A training run that cannot start or cannot go on."""
+
+
+class StoppedError(LoupeError):
+    """A run that a signal ended, with a whole checkpoint to go on from."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number
+        """What a shell gives for a process that the signal ended: 143 for SIGTERM."""
 
 
 class EvaluateError(LoupeError):

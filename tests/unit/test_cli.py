@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from loupe import cli
-from loupe.errors import TrainError
+from loupe.errors import StoppedError, TrainError
 from loupe.options import BuildOptions, TrainOptions, save_options
 
 
@@ -113,6 +113,7 @@ def test_unknown_key_of_a_file_is_refused(stage, tmp_path, capsys):
         (OSError(errno.ENOSPC, "No space left", "data/x"), 1, "the disk is full 'data/x'"),
         (PermissionError(errno.EACCES, "Permission denied", "data"), 1, "Permission denied 'data'"),
         (KeyboardInterrupt(), 130, "stopped by the keyboard"),
+        (StoppedError("stopped by SIGTERM.", 15), 143, "loupe build: stopped by SIGTERM."),
     ],
 )
 def test_failing_run_ends_with_one_line(stage, capsys, error, code, message):

@@ -107,11 +107,19 @@ class TrainOptions:
     """How often the validation rows are answered while training, spread evenly."""
     evaluation_rows: int = 128
     """Validation rows answered each time."""
+    evaluation_minutes: float = 10.0
+    """Largest time for answering them; where it is up, the rows answered by then are scored."""
+    patience: int | None = None
+    """End the run after so many evaluations in a row without a better best_metric; none never
+    does. Raise evaluations with it."""
     best_metric: str = "loss"
     """Score that chooses the best model: loss, or any name that `loupe evaluate` prints, such as
     full_price_median_ape or title_token_f1."""
     keep_checkpoints: int = 2
-    """Checkpoints kept to resume from, beside the best."""
+    """How many of the last checkpoints are kept to resume from; the best is kept as well."""
+    sharding: Literal["none", "fsdp"] = "none"
+    """What each of several processes holds: none, all of the model; fsdp, its share of weights,
+    gradients and optimizer (FSDP2)."""
     tracker: list[str] = field(default_factory=list)
     """Trackers beside metrics.jsonl, which is always written, in any combination: wandb,
     tensorboard, trackio."""
@@ -170,6 +178,14 @@ class TrainOptions:
             f"neftune_noise_alpha {self.neftune_noise_alpha} and learning_rates "
             f"{self.learning_rates}: expected values above 0.": (
                 min(noise, *self.learning_rates.values(), 1.0) <= 0
+            ),
+            f"evaluation_minutes is {self.evaluation_minutes} and keep_checkpoints "
+            f"{self.keep_checkpoints}; expected more than 0 minutes and at least 1 checkpoint.": (
+                self.evaluation_minutes <= 0 or self.keep_checkpoints < 1
+            ),
+            f"patience {self.patience} with {self.evaluations} evaluations can never end a run; "
+            "expected at least 1, and more evaluations than that. Raise evaluations.": (
+                self.patience is not None and not 0 < self.patience < self.evaluations
             ),
             f"digit_weight is {self.digit_weight} and price_spread {self.price_spread}; expected "
             "a weight above 0 and a spread of 0 to below 1.": (

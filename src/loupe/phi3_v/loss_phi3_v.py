@@ -58,7 +58,7 @@ def score_labels(
     is_scored = labels[:, 1:] != IGNORED_LABEL
     states = hidden[:, :-1][is_scored]  # (scored positions, hidden)
     choices, weights = (each[:, 1:][is_scored] for each in shares[:2])  # (.., choices)
-    total = states.float().sum() * 0.0  # a loss without scored positions still has (zero) gradients
+    total = states.new_zeros((), dtype=torch.float32)
 
     def score(some: torch.Tensor, wanted: torch.Tensor, weighing: torch.Tensor) -> torch.Tensor:
         likelihoods: torch.Tensor = head(some).float().log_softmax(dim=-1)
@@ -69,7 +69,8 @@ def score_labels(
         return -torch.lerp(right, even, shares.smoothing)
 
     chunks = (torch.split(each, chunk) for each in (states, choices, weights))
-    for part in zip(*chunks, strict=True) if len(states) else ():
+    # Without scored positions there is one empty chunk, so that all weights have (zero) gradients.
+    for part in zip(*chunks, strict=True):
         if len(states) > chunk and torch.is_grad_enabled():
             total = total + checkpoint(score, *part, use_reentrant=False)
         else:

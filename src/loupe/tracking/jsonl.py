@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from loupe.errors import TrainError
 from loupe.tracking.tracker import PredictedRow, RunDescription
 
 __all__ = ["JsonlTracker"]
 
 
 class JsonlTracker:
-    """Appends one JSON object per event to metrics.jsonl, in whole lines."""
+    """Appends one JSON object per event to metrics.jsonl, in whole lines.
+
+    Raises:
+        TrainError: the file cannot be written, as on a full disk.
+    """
 
     name = "metrics.jsonl"
 
@@ -25,7 +32,10 @@ class JsonlTracker:
         self._path = run.folder / "metrics.jsonl"
         step = run.resumed_step
         kept = [] if step is None else list(_events_until(self._path, step))
-        self._path.write_text("".join(f"{line}\n" for line in kept), "utf-8")
+        partial = self._path.with_name(f".{self._path.name}.partial")
+        with _told_where(self._path):
+            partial.write_text("".join(f"{line}\n" for line in kept), "utf-8")
+            partial.replace(self._path)
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         """Append the scalars of one step."""
@@ -51,8 +61,20 @@ class JsonlTracker:
 
     def _append(self, event: Mapping[str, Any]) -> None:
         assert self._path is not None, "start() comes first"
-        with self._path.open("a", encoding="utf-8") as file:
+        with _told_where(self._path), self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(event, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def _told_where(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        free = shutil.disk_usage(path.parent).free / 2**20
+        raise TrainError(
+            f"{str(path)!r} cannot be written ({error.strerror or error}); {free:,.0f} MiB are "
+            "free. The last checkpoint is whole: free some room, and the same command goes on."
+        ) from error
 
 
 def _events_until(path: Path, step: int) -> Iterator[str]:

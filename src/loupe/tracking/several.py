@@ -1,4 +1,4 @@
-"""Several trackers as one, none of which can end a run."""
+"""Several trackers as one; only a run's own record, metrics.jsonl, can end it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from loupe.errors import OptionError
+from loupe.errors import LoupeError, OptionError
 from loupe.tracking.jsonl import JsonlTracker
 from loupe.tracking.tensorboard import TensorBoardTracker
 from loupe.tracking.tracker import PredictedRow, RunDescription, Tracker
@@ -27,7 +27,8 @@ class Trackers:
     """Several trackers as one.
 
     What one of them raises is logged as a warning, once for each tracker and kind of call, and
-    the others are told all the same. A tracker that cannot start is not asked again.
+    the others are told all the same. A tracker that cannot start is not asked again. An error of
+    ours is raised: the record of a night is worth no less than its checkpoints.
     """
 
     name = "several"
@@ -66,6 +67,8 @@ class Trackers:
         for tracker in self._trackers:
             try:
                 call(tracker)
+            except LoupeError:
+                raise
             except Exception as error:  # noqa: BLE001  # other people's services fail in any way
                 self._complain(tracker.name, deed, error)
             else:

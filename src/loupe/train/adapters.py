@@ -103,16 +103,17 @@ def four_bit_settings(compute_type: str) -> dict[str, Any]:
     }
 
 
-def add_full_parameters(model: Any, folder: Path) -> None:
+def add_full_parameters(model: Any, folder: Path, values: Mapping[str, Any] | None = None) -> None:
     """Put what an adapter run trains in full into the adapter's file, under its own names.
 
     peft saves adapters and whole modules alone, and the separators of Phi-3-Vision are neither;
-    it puts such values in place when it loads the file.
+    it puts such values in place when it loads the file. `values` stand in for the model's own,
+    where each of several processes holds only its share.
     """
     from safetensors.torch import load_file, save_file
 
     whole = {
-        name: value.detach().cpu().contiguous()
+        name: (value if values is None else values[name]).detach().cpu().contiguous()
         for name, value in model.named_parameters()
         if value.requires_grad and ".lora_" not in name
     }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -20,6 +22,8 @@ __all__ = [
     "IGNORED_LABEL",
     "Collator",
     "ExampleDataset",
+    "FilledDataset",
+    "Filler",
     "LengthGroupedOrder",
     "TokenBatches",
     "count_scored",
@@ -30,6 +34,13 @@ BATCHES_PER_POOL = 32  # samples of like length are sought among so many batches
 
 Draw = tuple[int, int]
 """Place of an example, and the pass over the data in which it is drawn."""
+
+
+@dataclass(frozen=True)
+class Filler:
+    """A draw that only makes up for one that another process has more; it counts for nothing."""
+
+    draw: Draw
 
 
 class ExampleDataset(Dataset[Sample]):
@@ -77,16 +88,45 @@ class ExampleDataset(Dataset[Sample]):
         return self._cache.picture(self.rows[place])
 
 
-class LengthGroupedOrder(Sampler[Draw]):
+class FilledDataset(Dataset[Sample]):
+    """A dataset that gives a sample without an answer, and so without a loss, for a Filler."""
+
+    def __init__(self, dataset: Dataset[Sample]) -> None:
+        self._dataset = dataset
+
+    def __len__(self) -> int:
+        """Give the number of examples."""
+        return len(self._dataset)  # type: ignore[arg-type]  # torch declares no length
+
+    def __getitem__(self, draw: Draw | Filler) -> Sample:
+        """Give an example with its picture."""
+        if not isinstance(draw, Filler):
+            return self._dataset[draw]
+        sample = self._dataset[draw.draw]
+        return replace(sample, example=replace(sample.example, answer_ids=(), prices=()))
+
+
+class LengthGroupedOrder(Sampler[Draw | Filler]):
     """A random order in which neighbours have like lengths, so that batches need little padding.
 
-    The order depends on seed and epoch alone, so a resumed run meets the same batches.
+    The order depends on seed and epoch alone, so a resumed run meets the same batches, and so do
+    several processes that share each of them, one part after the other.
+
+    Args:
+        lengths: tokens of each example.
+        batch_size: samples at a time, in all processes together.
+        seed: of the order.
+        processes: that share a batch. Where there are several, the short batch at the end of a
+            pass is dealt out to them evenly, and filled up.
     """
 
-    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
+    def __init__(
+        self, lengths: Sequence[int], batch_size: int, seed: int, processes: int = 1
+    ) -> None:
         self._lengths = lengths
         self._batch_size = batch_size
         self._seed = seed
+        self._processes = processes
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -95,9 +135,11 @@ class LengthGroupedOrder(Sampler[Draw]):
 
     def __len__(self) -> int:
         """Give the number of draws in a pass."""
-        return len(self._lengths)
+        if self._processes == 1:
+            return len(self._lengths)
+        return math.ceil(len(self._lengths) / self._batch_size) * self._batch_size
 
-    def __iter__(self) -> Iterator[Draw]:
+    def __iter__(self) -> Iterator[Draw | Filler]:
         """Give the draws of one pass."""
         draw = torch.Generator().manual_seed(self._seed * 1_000_003 + self._epoch)
         order = torch.randperm(len(self._lengths), generator=draw).tolist()
@@ -111,7 +153,17 @@ class LengthGroupedOrder(Sampler[Draw]):
             for batch in torch.randperm(len(batches), generator=draw).tolist():
                 yield from ((place, self._epoch) for place in batches[batch])
             for batch in ragged:  # a short batch stays last, or it would shift all others
-                yield from ((place, self._epoch) for place in batch)
+                yield from self._deal([(place, self._epoch) for place in batch])
+
+    def _deal(self, draws: Sequence[Draw]) -> Iterator[Draw | Filler]:
+        if self._processes == 1:
+            yield from draws
+            return
+        share = self._batch_size // self._processes
+        for process in range(self._processes):
+            dealt = draws[process :: self._processes]
+            yield from dealt
+            yield from [Filler(draws[0])] * (share - len(dealt))
 
 
 class TokenBatches(Sampler[list[Draw]]):
@@ -171,7 +223,7 @@ class Collator:
         self._soft_labels = soft_labels
 
     def __call__(self, samples: Sequence[Sample]) -> dict[str, Any]:
-        """Give a batch.
+        """Give a batch; samples without an answer are left out as far as there are others.
 
         Returns:
             `input_ids`, `attention_mask`, `labels`: (samples, tokens); labels are the ids of the
@@ -181,6 +233,7 @@ class Collator:
             Of samples with keys, only those of pictures not `Seen` yet, with the lists `seen` (None
             for those) and `picture_keys`, for `FeatureStore.complete`.
         """
+        samples = [sample for sample in samples if sample.example.answer_ids] or samples[:1]
         examples = [sample.example for sample in samples]
         shape = len(samples), max(map(len, examples))
         input_ids = torch.full(shape, self._padding_id)

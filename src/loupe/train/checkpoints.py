@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ __all__ = [
     "FINISHED",
     "copy_model_files",
     "differing_options",
+    "drop_all_but",
     "find_last_checkpoint",
     "find_resumed_step",
+    "place_checkpoint",
     "prepare_output",
     "read_record",
     "write_record",
@@ -27,6 +30,7 @@ CHECKPOINTS = "checkpoints"
 FINISHED = "training.json"
 PLAN = "plan.json"
 OPTIONS = "options.yaml"
+UNFINISHED = ".unfinished"  # where a checkpoint is written, and where one goes to be removed
 TRAINER_STATE = "trainer_state.json"  # what the Trainer writes last into a checkpoint
 ONLY_TO_RESUME = ("optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state", TRAINER_STATE)
 MAY_DIFFER = {"overwrite", "threads", "output", "plan"}  # between a run and its continuation
@@ -34,6 +38,8 @@ MAY_DIFFER = {"overwrite", "threads", "output", "plan"}  # between a run and its
 
 def prepare_output(folder: Path, *, overwrite: bool) -> None:
     """Make the output folder; with `overwrite` empty it of an earlier run.
+
+    What a kill left of a checkpoint is removed.
 
     Raises:
         TrainError: the folder holds something that no run of ours left there.
@@ -50,6 +56,10 @@ def prepare_output(folder: Path, *, overwrite: bool) -> None:
     if overwrite and is_ours:
         shutil.rmtree(folder)
     (folder / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder / CHECKPOINTS / UNFINISHED, ignore_errors=True)  # what a kill left
+    for checkpoint in _newest_first(folder / CHECKPOINTS):
+        if not _is_whole(checkpoint):
+            shutil.rmtree(checkpoint)
 
 
 def differing_options(folder: Path, options: dict[str, Any]) -> list[str]:
@@ -63,21 +73,43 @@ def differing_options(folder: Path, options: dict[str, Any]) -> list[str]:
 
 
 def find_last_checkpoint(folder: Path) -> Path | None:
-    """Give the newest whole checkpoint, and remove those that a kill left unfinished."""
-    found = sorted((folder / CHECKPOINTS).glob("checkpoint-*"), key=_step_of, reverse=True)
-    whole = None
-    for checkpoint in found:
-        if read_record(checkpoint / TRAINER_STATE) is None:
-            shutil.rmtree(checkpoint)
-        else:
-            whole = whole or checkpoint
-    return whole
+    """Give the newest checkpoint that can be gone on from."""
+    whole = (each for each in _newest_first(folder / CHECKPOINTS) if _is_whole(each))
+    return next(whole, None)
 
 
 def find_resumed_step(folder: Path) -> int | None:
     """Give the step from which a run goes on; None where it starts anew."""
     last = find_last_checkpoint(folder)
     return None if last is None else _step_of(last)
+
+
+def place_checkpoint(written: Path, folder: Path) -> None:
+    """Put a checkpoint that is written to its end into the folder of checkpoints, at one go.
+
+    Its files are on the disk itself by then, so a machine that loses its power has the checkpoint
+    whole, or has not got it.
+
+    Raises:
+        OSError: the disk did not take all of it.
+    """
+    for path in written.rglob("*"):
+        if path.is_file():
+            with path.open("rb+") as file:
+                os.fsync(file.fileno())
+    target = folder / written.name
+    if target.exists():  # broken, or it would have been gone on from
+        shutil.rmtree(target)
+    written.replace(target)
+
+
+def drop_all_but(folder: Path, keep: int, best_step: int | None) -> None:
+    """Remove all checkpoints of a folder but the last few and the best; none is seen in part."""
+    for checkpoint in _newest_first(folder)[keep:]:
+        if _step_of(checkpoint) != best_step:
+            (folder / UNFINISHED).mkdir(exist_ok=True)
+            doomed = checkpoint.rename(folder / UNFINISHED / checkpoint.name)
+            shutil.rmtree(doomed, ignore_errors=True)
 
 
 def copy_model_files(checkpoint: Path, folder: Path) -> None:
@@ -103,6 +135,14 @@ def write_record(path: Path, record: dict[str, Any]) -> None:
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(json.dumps(record, ensure_ascii=False, indent=2) + "\n", "utf-8")
     partial.replace(path)
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    return sorted(folder.glob("checkpoint-*"), key=_step_of, reverse=True)
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    return read_record(checkpoint / TRAINER_STATE) is not None
 
 
 def _step_of(checkpoint: Path) -> int:

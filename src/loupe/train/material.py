@@ -17,7 +17,7 @@ from loupe.train.examples import Encoder, Example, LeftOut
 from loupe.train.pictures import PictureCache
 from loupe.train.validation import Validation, check_best_metric
 
-__all__ = ["Material", "gather_material"]
+__all__ = ["Material", "check_best_metric_of", "gather_material"]
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,7 @@ def gather_material(dataset: Dataset, predictor: Predictor, options: TrainOption
     """Encode the rows to train on, and as many validation rows as are to be answered.
 
     Raises:
-        TrainError: no row is left to train on; best_metric is no score of the task, or there are
-            no validation rows to take it from.
+        TrainError: no row is left to train on, or none to take best_metric from.
         DatasetError: a split cannot be read.
     """
     encoder = Encoder(predictor.processor, predictor.task)
@@ -64,26 +63,51 @@ def gather_material(dataset: Dataset, predictor: Predictor, options: TrainOption
     )
 
 
+def check_best_metric_of(dataset: Dataset, options: TrainOptions) -> None:
+    """Refuse a best_metric that the validation rows cannot have, before a model is loaded.
+
+    Raises:
+        TrainError: it is no score of the task, or there are no validation rows to take it from.
+        DatasetError: the split cannot be read.
+    """
+    split = dataset.rows("validation")
+    truths = [split.values(place) for place in _choose_validation(split, options)]
+    if truths:
+        check_best_metric(options.best_metric, dataset.task, truths)
+    else:
+        _check_no_metric(options)
+
+
+def _check_no_metric(options: TrainOptions) -> None:
+    if options.best_metric != "loss":
+        raise TrainError(
+            f"best_metric {options.best_metric!r} needs validation rows, and there are none to "
+            "answer. Raise evaluations and evaluation_rows, or build with a larger "
+            "validation_share."
+        )
+
+
+def _choose_validation(split: Split, options: TrainOptions) -> list[int]:
+    count = min(options.evaluation_rows, len(split)) if options.evaluations else 0
+    return sorted(random.Random(options.seed).sample(range(len(split)), count))
+
+
 def _gather_validation(
     dataset: Dataset, predictor: Predictor, encoder: Encoder, options: TrainOptions
 ) -> Validation | None:
     split = dataset.rows("validation")
-    count = min(options.evaluation_rows, len(split)) if options.evaluations else 0
-    places = sorted(random.Random(options.seed).sample(range(len(split)), count))
-    examples, rows, _ = _encode(split, places, encoder)
+    examples, rows, _ = _encode(split, _choose_validation(split, options), encoder)
     if not examples:
-        if options.best_metric != "loss":
-            raise TrainError(
-                f"best_metric {options.best_metric!r} needs validation rows, and there are none to "
-                "answer. Raise evaluations and evaluation_rows, or build with a larger "
-                "validation_share."
-            )
+        _check_no_metric(options)
         return None
     truths: list[Mapping[str, Any]] = [split.values(row) for row in rows]
-    check_best_metric(options.best_metric, predictor.task, truths)
     cache = PictureCache(split.picture, predictor.processor)
     return Validation(
-        predictor, ExampleDataset(examples, rows, cache, None), truths, options.batch_size
+        predictor,
+        ExampleDataset(examples, rows, cache, None),
+        truths,
+        options.batch_size,
+        60 * options.evaluation_minutes,
     )
 
 

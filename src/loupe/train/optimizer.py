@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim.adamw import adamw
 from transformers import Trainer, TrainingArguments
 from transformers.training_args import OptimizerNames
@@ -115,10 +116,12 @@ def build_optimizer(
     learning_rate: float,
     weight_decay: float,
     part_rates: Mapping[str, float] | None = None,
+    make: Callable[..., Any] | None = None,
 ) -> torch.optim.Optimizer:
     """Make the optimizer of everything in the model that is to be trained.
 
     `part_rates` are the peaks of parts that differ from `learning_rate`. Vectors have no decay.
+    `make` is what `find_optimizer` gave; None finds it, which resets accelerate's state.
 
     Raises:
         TrainError: there is no such optimizer, or it cannot run here.
@@ -146,7 +149,8 @@ def build_optimizer(
         for (rate, kind), values in ordered
     ]
     device = next(model.parameters()).device.type
-    optimizer: torch.optim.Optimizer = find_optimizer(name, learning_rate, device)(groups)
+    make = make or find_optimizer(name, learning_rate, device)
+    optimizer: torch.optim.Optimizer = make(groups)
     return optimizer
 
 
@@ -192,11 +196,12 @@ class MuonWithAdamW(torch.optim.Optimizer):
             gradients = [value.grad for value in same_shape if value.grad is not None]
             torch._foreach_lerp_(momenta, gradients, 1 - MUON_MOMENTUM)
             ahead = torch._foreach_lerp(gradients, momenta, MUON_MOMENTUM)
-            updates = orthogonalise(torch.stack(ahead))  # (matrices, rows, columns)
+            whole = [_whole(each) for each in ahead]
+            updates = orthogonalise(torch.stack(whole))  # (matrices, rows, columns)
             scale = ADAMW_RMS * math.sqrt(max(updates.shape[1:]))
             torch._foreach_mul_([*same_shape], 1 - group["lr"] * group["weight_decay"])
             for value, update in zip(same_shape, updates, strict=True):
-                value.add_(update, alpha=-group["lr"] * scale)
+                value.add_(_share_for(value, update), alpha=-group["lr"] * scale)
 
     def _momentum(self, value: nn.Parameter) -> Tensor:
         state = self.state[value]
@@ -231,6 +236,18 @@ class MuonWithAdamW(torch.optim.Optimizer):
             state["mean"] = torch.zeros_like(value)
             state["square"] = torch.zeros_like(value)
         return state
+
+
+def _whole(matrix: Tensor) -> Tensor:
+    """Bring a matrix together of which each process holds some rows."""
+    return matrix.full_tensor() if isinstance(matrix, DTensor) else matrix
+
+
+def _share_for(value: Tensor, update: Tensor) -> Tensor:
+    """Give the share of an update that moves what this process holds of a value."""
+    if not isinstance(value, DTensor):
+        return update
+    return distribute_tensor(update, value.device_mesh, value.placements, src_data_rank=None)
 
 
 def _by_shape(values: Iterable[nn.Parameter]) -> Iterator[list[nn.Parameter]]:

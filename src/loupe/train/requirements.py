@@ -21,6 +21,7 @@ def check_requirements(options: TrainOptions) -> None:
         raise MissingExtraError("Training", "accelerate", "train")
     if options.method != "full" and find_spec("peft") is None:
         raise MissingExtraError(f"Training adapters (--method {options.method})", "peft", "train")
+    from loupe.train import processes
     from loupe.train.optimizer import default_learning_rate, find_optimizer
     from loupe.train.schedule import learning_rate_course
     from loupe.vlm import choose_device
@@ -28,6 +29,12 @@ def check_requirements(options: TrainOptions) -> None:
     device = choose_device("auto")
     if options.method == "qlora":
         _check_four_bit(device)
+    if options.sharding == "fsdp" and (processes.count() == 1 or options.method == "qlora"):
+        raise TrainError(
+            f"sharding fsdp divides a model among several processes; there is {processes.count()}, "
+            f"and method {options.method}. Start it with torchrun, with method full or lora; or "
+            "choose --sharding none."
+        )
     if options.precision == "fp16" and device == "cpu":
         raise TrainError(
             "precision fp16 is for GPUs, and there is none here. Choose --precision auto or fp32."

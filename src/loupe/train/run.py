@@ -7,24 +7,27 @@ from __future__ import annotations
 
 import inspect
 import logging
-import math
 import os
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from torch.utils.data import Dataset
 from transformers import TrainingArguments
 
 from loupe import vlm
+from loupe.errors import StoppedError
 from loupe.evaluate.scores import headline_score, is_lower_better
 from loupe.options import TrainOptions
 from loupe.predict import Predictor
 from loupe.task import Task
 from loupe.tracking import Tracker
-from loupe.train import checkpoints
+from loupe.train import checkpoints, processes
 from loupe.train.callbacks import (
     PaceCallback,
     ProgressCallback,
@@ -34,7 +37,7 @@ from loupe.train.callbacks import (
     stop_after_step,
 )
 from loupe.train.examples import Sample
-from loupe.train.optimizer import build_optimizer, default_learning_rate
+from loupe.train.optimizer import build_optimizer, default_learning_rate, find_optimizer
 from loupe.train.schedule import RunClock, learning_rate_course
 from loupe.train.soft_labels import SoftLabels
 from loupe.train.trainer import AnswerTrainer
@@ -85,13 +88,14 @@ def train_on(
 
     Raises:
         TrainError: the loss or a gradient has no finite value; the optimizer cannot run here.
-        KeyboardInterrupt: a signal ended the run; its last checkpoint is whole.
+        StoppedError: a signal ended the run, with a checkpoint.
     """
     folder = Path(options.output)
     seconds = None if options.max_minutes is None else 60 * options.max_minutes
-    clock = RunClock(steps, seconds)
-    pace = PaceCallback(clock, options.evaluations if validation else 0)
-    trainer = _make_trainer(predictor, train, validation, options, tracker, clock)
+    time = processes.MainTime()
+    clock = RunClock(steps, seconds, now=time, tick=time.tick)
+    pace = PaceCallback(clock, options.evaluations if validation else 0, options.patience)
+    trainer = _make_trainer(predictor, train, validation, options, tracker, pace)
     for callback in (pace, ProgressCallback(clock), TrackerCallback(tracker)):
         trainer.add_callback(callback)
     last = checkpoints.find_last_checkpoint(folder)
@@ -99,8 +103,12 @@ def train_on(
     if not is_over:
         with stop_after_step(pace):
             trainer.train(resume_from_checkpoint=str(last) if last else None)
-        if pace.should_stop and not pace.is_over:
-            raise KeyboardInterrupt
+        if pace.stopped_by and not pace.is_over:
+            raise StoppedError(
+                f"stopped by {signal.Signals(pace.stopped_by).name} after step "
+                f"{trainer.state.global_step}, with a checkpoint; the same command goes on.",
+                pace.stopped_by,
+            )
     return _conclude(folder, clock)
 
 
@@ -128,44 +136,44 @@ def _make_trainer(
     validation: Validation | None,
     options: TrainOptions,
     tracker: Tracker,
-    clock: RunClock,
+    pace: PaceCallback,
 ) -> AnswerTrainer:
     rate = options.learning_rate or default_learning_rate(options.method, options.optimizer)
-    optimizer = build_optimizer(
-        predictor.model,
-        options.optimizer,
-        rate,
-        options.weight_decay,
-        options.learning_rates,
-    )
     course = learning_rate_course(
         options.schedule, options.warmup_share, rate, options.schedule_settings
     )
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: course(clock.progress(step))
-    )
+    make = find_optimizer(options.optimizer, rate, predictor.model.device.type)
     trainer: AnswerTrainer
 
-    def evaluate_now() -> dict[str, float]:
+    def make_optimizer(model: Any) -> tuple[Optimizer, LRScheduler]:
+        optimizer = build_optimizer(
+            model, options.optimizer, rate, options.weight_decay, options.learning_rates, make
+        )
+        return optimizer, LambdaLR(optimizer, lambda step: course(pace.clock.progress(step)))
+
+    def evaluate_now() -> dict[str, float] | None:
         assert validation is not None, "nothing asks for scores without validation rows"
         step = trainer.state.global_step
-        scores, answers = validation.score()
+        scored = validation.score(pace.breaks_off)
+        if scored is None:
+            return None
+        scores, answers = scored
         logger.info("step %s: %s", step, _tell(scores, predictor.task))
         rows = validation.predicted_rows(answers, TRACKED_PICTURES)
         tracker.predictions("train/predictions", rows, step)
-        worst = math.inf if is_lower_better(options.best_metric) else -math.inf
-        return {options.best_metric: worst, **scores}  # a score for which no row counts is absent
+        return scores
 
     trainer = AnswerTrainer(
-        _arguments(options, clock.max_steps),
-        predictor.processor,
+        _arguments(options, pace.clock.max_steps),
+        predictor,
         train,
-        evaluate_now,
-        soften_labels(predictor, train, options),
-        options.batch_tokens,
-        model=predictor.model,
-        optimizers=(optimizer, schedule),
+        make_optimizer=make_optimizer,
+        evaluate_now=evaluate_now,
+        soft_labels=soften_labels(predictor, train, options),
     )
+    trainer.batch_tokens = options.batch_tokens
+    if options.sharding == "fsdp":
+        trainer.divide_model()
     return trainer
 
 
@@ -207,7 +215,7 @@ def _arguments(options: TrainOptions, steps: int) -> TrainingArguments:
         "seed": options.seed,
         "save_strategy": "steps",
         "save_steps": NEVER,
-        "save_total_limit": options.keep_checkpoints + 1,
+        "save_total_limit": options.keep_checkpoints,
         "metric_for_best_model": options.best_metric,
         "greater_is_better": not is_lower_better(options.best_metric),
         "logging_strategy": "no",
@@ -219,6 +227,7 @@ def _arguments(options: TrainOptions, steps: int) -> TrainingArguments:
         "dataloader_pin_memory": device != "cpu",
         "dataloader_num_workers": _count_loader_workers(device),
         "label_names": ["labels"],
+        "ddp_find_unused_parameters": True,  # a CLIP tower's last layer never runs
     }
     arguments = TrainingArguments(**settings)
     if arguments.n_gpu > 1:

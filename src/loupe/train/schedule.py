@@ -35,10 +35,13 @@ class RunClock:
     reserved_seconds: float = 0.0
     """Time to keep for what follows the last step: one more evaluation."""
     now: Callable[[], float] = time.monotonic
+    tick: Callable[[], None] = lambda: None
+    """Called where time is to be read anew, by a clock that stands still between."""
     _started: float | None = field(default=None, repr=False)
 
     def start(self) -> None:
         """Begin to count time."""
+        self.tick()
         self._started = self.now()
 
     @property

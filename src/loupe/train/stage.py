@@ -97,24 +97,47 @@ def train_model(options: TrainOptions) -> TrainResult:
         CheckpointError: no model can be loaded.
         MissingExtraError: accelerate, peft, bitsandbytes or a tracker is not installed.
     """
-    from loupe.build.dataset import Dataset
-    from loupe.tracking import open_trackers
+    from loupe.train import processes
+    from loupe.vlm import choose_device
+
+    with processes.together(choose_device("auto")):
+        finished = processes.on_main(lambda: _find_finished(options))
+        return finished or _start(options)
+
+
+def _find_finished(options: TrainOptions) -> TrainResult | None:
     from loupe.train import checkpoints
+
+    folder = Path(options.output)
+    finished = checkpoints.read_record(folder / checkpoints.FINISHED)
+    if finished is None or options.overwrite:
+        return None
+    differing = tuple(checkpoints.differing_options(folder, asdict(options)))
+    return TrainResult(
+        options.output, options.dataset, finished, was_finished=True, differing=differing
+    )
+
+
+def _start(options: TrainOptions) -> TrainResult:
+    from loupe.build.dataset import Dataset
+    from loupe.tracking import Trackers, open_trackers
+    from loupe.train import checkpoints, processes
+    from loupe.train.material import check_best_metric_of
     from loupe.train.requirements import check_requirements
 
     folder = Path(options.output)
-    differing = tuple(checkpoints.differing_options(folder, asdict(options)))
-    finished = checkpoints.read_record(folder / checkpoints.FINISHED)
-    if finished is not None and not options.overwrite:
-        return TrainResult(
-            options.output, options.dataset, finished, was_finished=True, differing=differing
-        )
     dataset = Dataset.open(options.dataset)
     check_requirements(options)
-    tracker = open_trackers(options.tracker)
-    checkpoints.prepare_output(folder, overwrite=options.overwrite)
-    _check_resumable(folder, differing, dataset, options)
-    save_options(options, folder)
+    check_best_metric_of(dataset, options)
+    tracker = open_trackers(options.tracker) if processes.is_main() else Trackers([])
+
+    def prepare() -> None:
+        differing = tuple(checkpoints.differing_options(folder, asdict(options)))
+        checkpoints.prepare_output(folder, overwrite=options.overwrite)
+        _check_resumable(folder, differing, dataset, options)
+        save_options(options, folder)
+
+    processes.on_main(prepare)
     record = _train(options, dataset, folder, tracker)
     return TrainResult(options.output, options.dataset, record, was_finished=False)
 
@@ -123,7 +146,7 @@ def _train(
     options: TrainOptions, dataset: Dataset, folder: Path, tracker: Tracker
 ) -> dict[str, Any]:
     from loupe.tracking import RunDescription
-    from loupe.train import checkpoints
+    from loupe.train import checkpoints, processes
     from loupe.train.adapters import choose_trained
     from loupe.train.features import keep_features
     from loupe.train.material import gather_material
@@ -137,9 +160,8 @@ def _train(
     loaded = held_memory() - held
     predictor.model, targets = choose_trained(predictor.model, options, _base_name(options.model))
     material = gather_material(dataset, predictor, options)
-    processes = int(os.environ.get("WORLD_SIZE", "1"))  # torchrun sets it
     memory = expect_memory(options, dataset, predictor, material, loaded)
-    plan = make_plan(predictor.model, targets, material, options, memory, processes)
+    plan = make_plan(predictor.model, targets, material, options, memory, processes.count())
     train, features = keep_features(
         predictor,
         dataset.rows("train"),
@@ -150,17 +172,18 @@ def _train(
     )
     for line in [*plan.describe(options), features]:
         logger.info(line)
+    if processes.count() > 1:
+        logger.info("In %s processes, each with batches of its own", processes.count())
     left_out = [asdict(each) for each in material.left_out[:NAMED_LEFT_OUT]]
     fingerprint = dataset.info["fingerprint"]
-    checkpoints.write_record(
-        folder / checkpoints.PLAN,
-        {
-            "dataset_fingerprint": fingerprint,
-            **plan.to_dict(),
-            "features": features,
-            "left_out_rows": left_out,
-        },
-    )
+    told = {
+        "dataset_fingerprint": fingerprint,
+        "processes": processes.count(),
+        **plan.to_dict(),
+        "features": features,
+        "left_out_rows": left_out,
+    }
+    processes.on_main(lambda: checkpoints.write_record(folder / checkpoints.PLAN, told))
     tracker.start(
         RunDescription(
             job_type="train",
@@ -176,7 +199,9 @@ def _train(
     has_failed = True
     try:
         outcome = train_on(predictor, train, material.validation, options, tracker, plan.steps)
-        record = _finish(folder, outcome, plan, predictor, dataset, options)
+        record = processes.on_main(
+            lambda: _finish(folder, outcome, plan, predictor, dataset, options)
+        )
         facts = {name: record[name] for name in TOLD_OF_MODEL}
         tracker.model(folder, facts, ["best", "latest"])
         has_failed = False
@@ -198,7 +223,6 @@ def _finish(
     from loupe.train.features import FEATURES
 
     checkpoints.copy_model_files(outcome.checkpoint, folder)
-    predictor.task.save(folder / "task.yaml")
     _write_card(folder, outcome, predictor, dataset, options)
     record = {
         "format": 1,
@@ -326,7 +350,7 @@ def _base_name(model: str) -> str:
 def _check_resumable(
     folder: Path, differing: tuple[str, ...], dataset: Dataset, options: TrainOptions
 ) -> None:
-    from loupe.train import checkpoints
+    from loupe.train import checkpoints, processes
 
     if options.overwrite or checkpoints.find_last_checkpoint(folder) is None:
         return
@@ -341,6 +365,12 @@ def _check_resumable(
         raise TrainError(
             f"output {options.output!r} holds an unfinished run on another state of dataset "
             f"{options.dataset!r}. Choose another output, or --overwrite it."
+        )
+    if plan.get("processes") != processes.count():
+        raise TrainError(
+            f"output {options.output!r} holds an unfinished run of {plan.get('processes')} "
+            f"processes, and there are {processes.count()} now, which would see other batches. "
+            "Start as many, choose another output, or --overwrite it."
         )
 
 

@@ -5,19 +5,40 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from torch.distributed.tensor import DTensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader, Dataset, Sampler
-from transformers import PrinterCallback, Trainer, TrainingArguments
+from transformers import (
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+from transformers.trainer_callback import ExportableState
 
 from loupe.errors import TrainError
+from loupe.predict import Predictor
+from loupe.train import checkpoints, processes
 from loupe.train.adapters import add_full_parameters
-from loupe.train.batches import Collator, LengthGroupedOrder, TokenBatches
+from loupe.train.batches import Collator, FilledDataset, LengthGroupedOrder, TokenBatches
 from loupe.train.callbacks import StepTimer
 from loupe.train.examples import Sample
+from loupe.train.sharding import (
+    divide_model,
+    gather_weights,
+    load_optimizer,
+    save_optimizer,
+    without_reduction,
+)
 from loupe.train.soft_labels import SoftLabels
 from loupe.vlm import (
     answer_loss,
@@ -31,44 +52,87 @@ __all__ = ["AnswerTrainer", "Scores"]
 
 Scores = dict[str, float]
 MAX_NAMED_ROWS = 20
+OPTIMIZER_FILE, SCHEDULER_FILE = "optimizer.pt", "scheduler.pt"  # the Trainer's names
+
+
+class LossWindow(TrainerCallback, ExportableState):  # type: ignore[misc]  # untyped
+    """Carries the losses since the last log through a checkpoint, so that means stay the same."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer = trainer
+
+    def state(self) -> dict[str, Any]:
+        """Give what a checkpoint must keep."""
+        since = getattr(self._trainer, "_tr_loss", None)  # None before the training
+        attributes = {
+            "loss": 0.0 if since is None else since.item(),
+            "last_logged": getattr(self._trainer, "_globalstep_last_logged", 0),
+        }
+        return {"args": {}, "attributes": attributes}
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Go on from what a checkpoint kept."""
+        kept = state.stateful_callbacks[type(self).__name__]["attributes"]
+        self._trainer._tr_loss += kept["loss"]
+        self._trainer._globalstep_last_logged = kept["last_logged"]
 
 
 class AnswerTrainer(Trainer):  # type: ignore[misc]  # untyped in transformers
     """A Trainer whose evaluation is a function of ours, and that stops at a loss without a value.
 
     Args:
-        args: its `output_dir` is the folder of checkpoints.
+        args: its `output_dir` is the folder of checkpoints; `save_total_limit` are kept of them,
+            beside the best.
+        predictor: the model to train, with its processor and task.
         train_dataset: samples by (place, epoch), with `lengths`.
-        evaluate_now: gives the scores of the model as it stands; `loss` is among them.
+        make_optimizer: makes the optimizer of a model and its schedule, once the model is divided.
+        evaluate_now: gives the scores of the model as it stands; `loss` is among them. None where
+            a signal broke it off.
         soft_labels: what counts in the loss of training, and by how much; None scores the labels
             as they are.
-        batch_tokens: most tokens of a batch; None goes by the number of samples in `args`.
-        **kwargs: the Trainer's.
     """
 
     def __init__(
         self,
         args: TrainingArguments,
-        processor: Any,
+        predictor: Predictor,
         train_dataset: Dataset[Sample],
-        evaluate_now: Callable[[], Scores],
+        *,
+        make_optimizer: Callable[[Any], tuple[Optimizer, LRScheduler]],
+        evaluate_now: Callable[[], Scores | None],
         soft_labels: SoftLabels | None = None,
-        batch_tokens: int | None = None,
-        **kwargs: Any,
     ) -> None:
-        collator = Collator(processor, soft_labels)
-        super().__init__(args=args, train_dataset=train_dataset, data_collator=collator, **kwargs)
+        super().__init__(
+            args=args,
+            model=predictor.model,
+            train_dataset=FilledDataset(train_dataset),
+            data_collator=Collator(predictor.processor, soft_labels),
+        )
         if not has_answer_loss(self.model):
             self.compute_loss_func = answer_loss
         self.remove_callback(PrinterCallback)  # it prints to stdout
-        self._processor = processor
+        self.add_callback(LossWindow(self))
+        self._predictor = predictor
+        self._lengths: Sequence[int] = train_dataset.lengths  # type: ignore[attr-defined]
+        self._make_optimizer = make_optimizer
         self._evaluate_now = evaluate_now
         self._features = getattr(train_dataset, "features", None)
-        self._batch_tokens = batch_tokens
         self._rows_of_step: list[str] = []
         self.timer = StepTimer()
         self.add_callback(self.timer)
+        is_mean_of_all = self.model_accepts_loss_kwargs or self.compute_loss_func
+        if processes.count() > 1 and not is_mean_of_all:
+            raise TrainError(
+                f"The loss of {type(predictor.model).__name__} is a mean over its own batch, which "
+                "cannot be brought to the mean over the batches of all processes. Train it in one."
+            )
 
+    optimizer: Any
+    batch_tokens: int | None = None
+    """Most tokens of a batch; None goes by the number of samples in `args`."""
+    _is_sharded = False
     _order: LengthGroupedOrder | TokenBatches
 
     def get_batch_samples(self, *settings: Any, **more: Any) -> Any:
@@ -79,6 +143,21 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]  # untyped in transformers
     def log(self, logs: dict[str, float], *settings: Any, **more: Any) -> None:
         """Log how long steps take beside their loss."""
         super().log({**logs, **self.timer.tell()} if "loss" in logs else logs, *settings, **more)
+
+    def divide_model(self) -> None:
+        """Divide the model among the processes, once its weights are loaded."""
+        self._is_sharded = True
+        # The Trainer's word for a model that accelerate is neither to wrap nor to divide.
+        self.is_distributed_loading_by_transformers = True
+
+    def create_optimizer(self, model: Any = None) -> Optimizer:
+        """Make the optimizer, once, and its schedule with it, of what is divided by then."""
+        if self.optimizer is None:
+            if self._is_sharded:
+                divide_model(self.model)
+            self.optimizer, self.lr_scheduler = self._make_optimizer(model or self.model)
+        made: Optimizer = self.optimizer
+        return made
 
     def training_step(
         self,
@@ -98,19 +177,23 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]  # untyped in transformers
             inputs["labels"] = labels  # which the Trainer hands to that function as they are
         loss: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)
         self._check("loss", loss.item(), rows)
-        return loss
+        shared: torch.Tensor = self.accelerator.reduce(loss, "mean")
+        return shared
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """Score the model as it stands, and tell the callbacks."""
+        """Score the model as it stands, and tell the callbacks; no scores tell of none."""
         with self.accelerator.autocast():  # of a 16-bit base, parts may be trained in float32
-            scores = self._evaluate_now()
+            scores = self._evaluate_now() or {}
         metrics = {f"eval_{name}": value for name, value in scores.items()}
-        self.log({name: value for name, value in metrics.items() if math.isfinite(value)})
+        if metrics:
+            self.log({name: value for name, value in metrics.items() if math.isfinite(value)})
         self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        return metrics
+        worst = -math.inf if self.args.greater_is_better else math.inf
+        return {f"eval_{self.args.metric_for_best_model}": worst, **metrics}
 
     def _clip_grad_norm(self, model: torch.nn.Module) -> Any:
         norm = super()._clip_grad_norm(model)
+        norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
         rows, self._rows_of_step = self._rows_of_step, []
         # fp16 skips steps until its scale fits; below 1 the gradient itself has no value.
         scaler = self.accelerator.scaler
@@ -131,11 +214,10 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]  # untyped in transformers
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Give batches by samples, as the Trainer makes them, or by tokens."""
-        if self._batch_tokens is None:
+        if self.batch_tokens is None:
             loader = super().get_train_dataloader()
         else:
-            lengths = self.train_dataset.lengths
-            self._order = TokenBatches(lengths, self._batch_tokens, self.args.seed)
+            self._order = TokenBatches(self._lengths, self.batch_tokens, self.args.seed)
             by_tokens = DataLoader(
                 self.train_dataset,
                 batch_sampler=self._order,
@@ -147,9 +229,9 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]  # untyped in transformers
         return loader  # type: ignore[no-any-return]
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[Any]:
-        dataset = self.train_dataset if train_dataset is None else train_dataset
-        size = self.args.train_batch_size * self.args.world_size
-        self._order = LengthGroupedOrder(dataset.lengths, size, self.args.seed)
+        count = self.args.world_size
+        size = self.args.train_batch_size * count
+        self._order = LengthGroupedOrder(self._lengths, size, self.args.seed, count)
         return self._order
 
     def _run_epoch(self, *, epoch: int, **rest: Any) -> None:
@@ -157,17 +239,33 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]  # untyped in transformers
         self._order.set_epoch(epoch)
         super()._run_epoch(epoch=epoch, **rest)
 
+    def _get_output_dir(self, trial: Any) -> str:
+        """Give the folder in which checkpoints are written, before they are put in their place."""
+        return str(Path(self.args.output_dir) / checkpoints.UNFINISHED)
+
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
-        """Write a checkpoint; one that cannot be written to its end is removed.
+        """Write a checkpoint aside and put it in its place; what cannot be ended is removed.
 
         Raises:
             TrainError: the disk is full, or cannot be written for another reason.
         """
+        folder = Path(self.args.output_dir)
+        written = Path(self._get_output_dir(trial)) / f"checkpoint-{self.state.global_step}"
+
+        def put_in_place() -> None:
+            checkpoints.place_checkpoint(written, folder)
+            checkpoints.drop_all_but(
+                folder, self.args.save_total_limit, self.state.best_global_step
+            )
+
         try:
             super()._save_checkpoint(model, trial)
+            processes.gather(None)  # each has written its random state
+            processes.on_main(put_in_place)
         except (OSError, RuntimeError, SafetensorError) as error:  # torch tells a full disk so
-            folder = Path(self.args.output_dir)
-            shutil.rmtree(folder / f"checkpoint-{self.state.global_step}", ignore_errors=True)
+            if processes.is_loss_of_another(error):
+                raise
+            shutil.rmtree(written, ignore_errors=True)
             free = shutil.disk_usage(folder).free / 2**20
             raise TrainError(
                 f"The checkpoint of step {self.state.global_step} cannot be written to "
@@ -178,7 +276,11 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]  # untyped in transformers
     def _save(
         self, output_dir: str | None = None, state_dict: Mapping[str, torch.Tensor] | None = None
     ) -> None:
-        """Save model and processor, and not the arguments, which the Trainer would pickle."""
+        """Save what makes a model folder, and not the arguments, which the Trainer would pickle."""
+        if self._is_sharded:
+            state_dict = gather_weights(self.model)
+        if not self.args.should_save:
+            return
         folder = Path(output_dir or self.args.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
         has_adapters = hasattr(self.model, "peft_config")
@@ -186,9 +288,29 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]  # untyped in transformers
         with without_progress_bars():
             self.model.save_pretrained(folder, state_dict=state_dict, **extra)
         if has_adapters:
-            add_full_parameters(self.model, folder)
+            add_full_parameters(self.model, folder, state_dict)
         (folder / "README.md").unlink(missing_ok=True)  # peft's empty form of a model card
-        self._processor.save_pretrained(folder)
+        self._predictor.processor.save_pretrained(folder)
+        self._predictor.task.save(folder / "task.yaml")
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if not self._is_sharded:
+            super()._save_optimizer_and_scheduler(output_dir)
+            return
+        save_optimizer(self.model, self.optimizer.optimizer, Path(output_dir) / OPTIMIZER_FILE)
+        if self.args.should_save:
+            torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER_FILE)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if not self._is_sharded:
+            super()._load_optimizer_and_scheduler(checkpoint)
+        elif checkpoint is not None:
+            load_optimizer(self.model, self.optimizer.optimizer, Path(checkpoint) / OPTIMIZER_FILE)
+            schedule = torch.load(Path(checkpoint) / SCHEDULER_FILE, weights_only=True)
+            self.lr_scheduler.load_state_dict(schedule)
+
+    def _defer_fsdp_gradient_reduction(self) -> AbstractContextManager[None]:
+        return without_reduction(self.model)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Load weights as transformers does, which knows how names on disk and inside differ."""

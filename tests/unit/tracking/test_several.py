@@ -1,8 +1,10 @@
+import errno
 import sys
+from pathlib import Path
 
 import pytest
 
-from loupe.errors import MissingExtraError, OptionError
+from loupe.errors import MissingExtraError, OptionError, TrainError
 from loupe.tracking import JsonlTracker, Trackers, open_trackers
 
 DEEDS = ["start", "log", "predictions", "settle", "model", "finish"]
@@ -57,6 +59,23 @@ def test_an_interrupt_is_no_failure_of_a_tracker(told):
     trackers.start(told.run)
     with pytest.raises(KeyboardInterrupt):
         trackers.log({}, 1)
+
+
+def test_a_record_that_cannot_be_written_ends_the_run(told, monkeypatch):
+    trackers = Trackers([JsonlTracker()])
+    trackers.start(told.run)
+    trackers.log({"train/loss": 0.5}, 1)
+
+    def full_disk(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", full_disk)
+        with pytest.raises(TrainError, match=r"metrics.jsonl' cannot be written \(No space left"):
+            trackers.log({"train/loss": 0.4}, 2)
+        with pytest.raises(TrainError, match="the same command goes on"):
+            trackers.start(told.run)
+    assert len((told.model / "metrics.jsonl").read_text("utf-8").splitlines()) == 1
 
 
 def test_an_unknown_tracker_is_refused_with_the_known_ones():

@@ -8,6 +8,8 @@ from loupe.errors import TrainError
 from loupe.train.batches import (
     IGNORED_LABEL,
     Collator,
+    FilledDataset,
+    Filler,
     LengthGroupedOrder,
     TokenBatches,
     count_scored,
@@ -96,6 +98,35 @@ def test_token_batches_depend_on_seed_and_pass_alone():
 def test_a_sample_that_no_batch_can_hold_is_told():
     with pytest.raises(TrainError, match=r"batch_tokens is 50, but the longest sample has 60 "):
         TokenBatches([10, 60, 20], 50, seed=0)
+
+
+@pytest.mark.parametrize("count", [1, 6, 16, 37])
+def test_processes_draw_together_what_one_draws(count):
+    sizes = lengths(count)
+    one = draws_of(LengthGroupedOrder(sizes, 16, seed=0), epoch=1)
+    together = LengthGroupedOrder(sizes, 16, 0, processes=4)
+    draws = draws_of(together, epoch=1)
+    assert len(draws) == len(together) == -(-count // 16) * 16
+    for start in range(0, len(draws), 16):  # a batch, of which each process has four in a row
+        real = [draw for draw in draws[start : start + 16] if not isinstance(draw, Filler)]
+        assert sorted(real) == sorted(one[start : start + 16])
+        shares = [draws[at : at + 4] for at in range(start, start + 16, 4)]
+        held = [sum(not isinstance(draw, Filler) for draw in share) for share in shares]
+        assert max(held) - min(held) <= 1
+
+
+def test_what_fills_a_batch_counts_for_nothing(predictor, make):
+    rows, _ = make.rows(predictor, 3)
+    filled = FilledDataset(rows)
+    collate = Collator(predictor.processor)
+    assert len(filled) == 3
+    assert collate([filled[0, 0], filled[Filler((1, 0))]])["row_ids"] == ["row 0"]
+    alone = collate([filled[Filler((1, 0))], filled[Filler((2, 0))]])
+    assert count_scored(alone["labels"]) == 0
+    assert len(alone["input_ids"]) == 1  # something has to be computed
+    del alone["row_ids"]
+    predictor.model(**alone, num_items_in_batch=7).loss.backward()
+    assert float(predictor.model.lm_head.weight.grad.abs().max()) == 0
 
 
 def test_labels_are_the_answer_and_its_end_and_nothing_else(predictor, make):

@@ -1,10 +1,13 @@
 import logging
+import math
 import os
 import signal
+from types import SimpleNamespace
 
 import pytest
 from transformers import TrainerControl, TrainerState
 
+from loupe.train import processes
 from loupe.train.callbacks import (
     PaceCallback,
     ProgressCallback,
@@ -35,7 +38,7 @@ def run_through(pace, steps, hands=None, seconds_per_step=0.0, *, first=1):
         pace.on_step_end(None, TrainerState(global_step=step), control)
         asked[step] = control
         if control.should_evaluate:
-            pace.on_evaluate(None, TrainerState(global_step=step), control)
+            pace.on_evaluate(None, TrainerState(global_step=step), control, {"eval_loss": 1.0})
         if control.should_save:
             pace.on_save(None, TrainerState(global_step=step), control)
         if control.should_training_stop:
@@ -97,6 +100,7 @@ def test_a_resumed_run_goes_on_where_it_was():
         "spent_seconds": 12.0,
         "reserved_seconds": 0.0,
         "evaluated": 2,
+        "without_better": 0,
         "is_over": False,
     }
     assert steps_with(asked, "should_evaluate") == [15, 20]
@@ -109,12 +113,81 @@ def test_a_signal_ends_the_run_after_the_step_with_a_checkpoint(number):
     with stop_after_step(pace):
         os.kill(os.getpid(), number)
         asked = run_through(pace, 99)
-        assert signal.getsignal(number) == before  # a second signal acts at once
     assert list(asked) == [1]
     assert asked[1].should_save
     assert not asked[1].should_evaluate
+    assert not asked[1].should_log
     assert not pace.is_over
+    assert pace.stopped_by == number
     assert signal.getsignal(number) == before
+
+
+def test_a_second_signal_ends_at_once():
+    heard = []
+    before = signal.signal(signal.SIGTERM, lambda *_: heard.append("at once"))
+    with stop_after_step(PaceCallback(RunClock(20), 4)):
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert heard == []
+        os.kill(os.getpid(), signal.SIGTERM)
+    signal.signal(signal.SIGTERM, before)
+    assert heard == ["at once"]
+
+
+@pytest.mark.parametrize(("seconds", "ends"), [(1.0, False), (60.0, True)], ids=["same", "second"])
+def test_of_several_processes_each_may_hear_of_one_signal_twice(monkeypatch, seconds, ends):
+    pace = PaceCallback(RunClock(20), 4)
+    now = iter([0.0, seconds, seconds])
+    monkeypatch.setattr("loupe.train.callbacks.time.monotonic", lambda: next(now))
+    monkeypatch.setattr(processes, "count", lambda: 2)
+    monkeypatch.setattr(processes, "has_failed", lambda: False)
+    before = signal.signal(signal.SIGTERM, lambda *_: heard.append("at once"))
+    heard = []
+    with stop_after_step(pace):
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+    signal.signal(signal.SIGTERM, before)
+    assert heard == (["at once"] if ends else [])
+
+
+def test_a_signal_after_a_failure_elsewhere_ends_at_once(monkeypatch):
+    monkeypatch.setattr(processes, "has_failed", lambda: True)
+    with pytest.raises(SystemExit), stop_after_step(PaceCallback(RunClock(20), 4)):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_an_evaluation_that_is_broken_off_is_due_again():
+    pace = PaceCallback(RunClock(20), 4)
+    control = TrainerControl()
+    pace.on_step_end(None, TrainerState(global_step=5), control)
+    pace.asked_by = signal.SIGTERM
+    assert pace.breaks_off()
+    pace.on_evaluate(None, TrainerState(global_step=5), control, {})
+    assert control.should_training_stop
+    assert pace.state()["attributes"]["evaluated"] == 0
+
+
+@pytest.mark.parametrize(
+    ("scores", "greater", "stops_at"),
+    [
+        ([3.0, 2.0, 2.5, 2.1, 2.0, 1.0], False, 4),
+        ([0.1, 0.3, 0.2, 0.4, 0.4, math.nan], True, 6),
+        ([3.0, 2.0, 2.5, 1.0, 1.5, 0.5], False, None),
+    ],
+    ids=["falls", "rises", "gets better in time"],
+)
+def test_patience_ends_a_run_without_a_better_score(scores, greater, stops_at):
+    pace = PaceCallback(RunClock(100), 20, patience=2)
+    args = SimpleNamespace(metric_for_best_model="loss", greater_is_better=greater)
+    best, ended = None, None
+    for number, score in enumerate(scores, 1):
+        control = TrainerControl()
+        state = TrainerState(global_step=number, best_metric=best)
+        pace.on_evaluate(args, state, control, {"eval_loss": score})
+        if best is None or (score > best if greater else score < best):
+            best = score
+        if control.should_training_stop and ended is None:
+            ended = number
+    assert ended == stops_at
 
 
 def test_away_from_a_terminal_a_line_tells_every_tenth(caplog):

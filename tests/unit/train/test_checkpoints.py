@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 
 import pytest
 
@@ -6,7 +8,9 @@ from loupe.errors import TrainError
 from loupe.train.checkpoints import (
     copy_model_files,
     differing_options,
+    drop_all_but,
     find_last_checkpoint,
+    place_checkpoint,
     prepare_output,
     read_record,
     write_record,
@@ -64,12 +68,42 @@ def test_options_of_another_run_are_named(tmp_path):
     assert differing_options(tmp_path / "none", {"batch_size": 8}) == []
 
 
-def test_the_last_whole_checkpoint_is_found_and_broken_ones_are_removed(tmp_path):
-    make_checkpoint(tmp_path, 9)
-    make_checkpoint(tmp_path, 10)
-    broken = make_checkpoint(tmp_path, 100, is_whole=False)
-    assert find_last_checkpoint(tmp_path).name == "checkpoint-10"
-    assert not broken.exists()
+def test_the_last_whole_checkpoint_is_found_and_what_a_kill_left_is_removed(tmp_path):
+    folder = make_run(tmp_path / "model")
+    make_checkpoint(folder, 9)
+    make_checkpoint(folder, 10)
+    make_checkpoint(folder, 100, is_whole=False)
+    (folder / "checkpoints" / ".unfinished" / "checkpoint-101").mkdir(parents=True)
+    assert find_last_checkpoint(folder).name == "checkpoint-10"
+    prepare_output(folder, overwrite=False)
+    left = {path.name for path in (folder / "checkpoints").iterdir()}
+    assert left == {"checkpoint-9", "checkpoint-10"}
+
+
+def test_the_last_checkpoints_and_the_best_are_kept(tmp_path):
+    for step in (2, 5, 9, 10, 100):
+        make_checkpoint(tmp_path, step)
+    drop_all_but(tmp_path / "checkpoints", 2, best_step=5)
+    kept = {path.name for path in (tmp_path / "checkpoints").glob("checkpoint-*")}
+    assert kept == {"checkpoint-5", "checkpoint-10", "checkpoint-100"}
+
+
+def test_a_checkpoint_takes_its_place_when_all_of_it_is_on_the_disk(tmp_path, monkeypatch):
+    folder = tmp_path / "checkpoints"
+    written = make_checkpoint(tmp_path / "aside", 7)
+    folder.mkdir()
+
+    def full_disk(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full_disk)
+        with pytest.raises(OSError, match="No space left"):
+            place_checkpoint(written, folder)
+    assert not list(folder.iterdir())
+    place_checkpoint(written, folder)
+    assert find_last_checkpoint(tmp_path).name == "checkpoint-7"
+    assert not written.exists()
 
 
 def test_only_the_model_is_copied_out_of_a_checkpoint(tmp_path):

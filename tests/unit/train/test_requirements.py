@@ -23,6 +23,7 @@ def without(monkeypatch):
         ({"precision": "fp16"}, "precision fp16 is for GPUs, and there is none here"),
         ({"optimizer": "lion_9bit"}, "optimizer 'lion_9bit' is not known"),
         ({"schedule": "square"}, "schedule 'square': unknown"),
+        ({"sharding": "fsdp"}, "among several processes; there is 1, .* Start it with torchrun"),
     ],
     ids=lambda value: next(iter(value.items())) if isinstance(value, dict) else None,
 )

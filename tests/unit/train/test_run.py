@@ -1,5 +1,8 @@
 import json
 import math
+import os
+import resource
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +12,7 @@ from accelerate.data_loader import prepare_data_loader
 from transformers.integrations.neftune import activate_neftune, deactivate_neftune
 
 from loupe import vlm
-from loupe.errors import TrainError
+from loupe.errors import StoppedError, TrainError
 from loupe.options import TrainOptions
 from loupe.tracking import JsonlTracker, RunDescription, Trackers
 from loupe.train import checkpoints
@@ -92,6 +95,33 @@ def test_eight_pictures_are_learnt_by_looking_at_them(predictor, make, tmp_path)
     assert outcome.best_score < 0.1
 
 
+@pytest.fixture
+def told_steps(monkeypatch):
+    """What each step of each trainer saw and did: rows, loss and learning rates, by step."""
+    told = {}
+
+    class Telling(AnswerTrainer):
+        def training_step(self, model, inputs, *more):
+            rows = tuple(inputs["row_ids"])
+            loss = super().training_step(model, inputs, *more)
+            rates = tuple(group["lr"] for group in self.optimizer.param_groups)
+            told.setdefault(self.args.output_dir, {})[self.state.global_step] = (
+                rows,
+                loss.item(),
+                rates,
+            )
+            return loss
+
+    monkeypatch.setattr("loupe.train.run.AnswerTrainer", Telling)
+    return lambda options: told[str(Path(options.output) / "checkpoints")]
+
+
+def events(folder):
+    """Give what was logged, but for what a clock tells."""
+    lines = map(json.loads, (folder / "metrics.jsonl").read_text("utf-8").splitlines())
+    return [{name: line[name] for name in line if not name.endswith("_seconds")} for line in lines]
+
+
 @pytest.mark.parametrize(
     ("method", "settings"),
     [
@@ -103,7 +133,7 @@ def test_eight_pictures_are_learnt_by_looking_at_them(predictor, make, tmp_path)
     ids=["full", "lora", "by tokens", "by tokens, accumulated"],
 )
 def test_a_killed_run_goes_on_to_the_same_weights(
-    make, tiny_checkpoint, tmp_path, method, settings
+    make, tiny_checkpoint, tmp_path, told_steps, method, settings
 ):
     def prepared(options):
         torch.manual_seed(0)
@@ -125,15 +155,14 @@ def test_a_killed_run_goes_on_to_the_same_weights(
     with pytest.raises(Killed):
         run(prepared(killed), make, killed, 20, rows=12, tracker=KillingTracker(20))
     assert checkpoints.find_last_checkpoint(tmp_path / "killed").name == "checkpoint-10"
+    told_steps(killed).clear()
     resumed = run(prepared(killed), make, killed, 20, rows=12)
 
     assert resumed.steps == 20
-    logged = [
-        json.loads(line)["step"]
-        for line in (tmp_path / "killed" / "metrics.jsonl").read_text("utf-8").splitlines()
-        if "train/loss" in line
-    ]
-    assert logged == [10, 20]
+    done_again = told_steps(killed)
+    assert list(done_again) == list(range(10, 20))
+    assert done_again == {step: told_steps(whole)[step] for step in done_again}
+    assert events(tmp_path / "killed") == events(tmp_path / "whole")
     assert resumed.best_score == expected.best_score
     assert_equal_weights(weights_of(expected), weights_of(resumed))
 
@@ -155,6 +184,40 @@ def test_one_of_several_processes_resumes_in_the_order_of_its_pass(
         run(make.predictor(tiny_checkpoint), make, killed, 20, rows=20, tracker=tracker)
     resumed = run(make.predictor(tiny_checkpoint), make, killed, 20, rows=20)
     assert_equal_weights(weights_of(expected), weights_of(resumed))
+
+
+def test_a_stopped_run_goes_on_as_if_it_had_never_been_stopped(make, tiny_checkpoint, tmp_path):
+    class Stopping(JsonlTracker):
+        def log(self, metrics, step):
+            super().log(metrics, step)
+            if step == 10 and "train/loss" in metrics:  # the next step is amid a mean of losses
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    whole = options_for(tmp_path / "whole", evaluations=1)
+    stopped = replace(whole, output=str(tmp_path / "stopped"))
+    expected = run(make.predictor(tiny_checkpoint), make, whole, 24)
+    with pytest.raises(
+        StoppedError, match=r"stopped by SIGTERM after step 11, with a chec.*goes on"
+    ):
+        run(make.predictor(tiny_checkpoint), make, stopped, 24, tracker=Stopping())
+    resumed = run(make.predictor(tiny_checkpoint), make, stopped, 24)
+    assert_equal_weights(weights_of(expected), weights_of(resumed))
+    assert events(tmp_path / "stopped") == events(tmp_path / "whole")
+
+
+def test_a_run_without_a_better_score_ends_early(predictor, make, tmp_path):
+    options = options_for(tmp_path / "model", evaluations=8, patience=2)
+    scores = iter([3.0, 1.0, 2.0, 4.0, 0.5])
+    validation = make.validation(predictor, 2)
+    validation.score = lambda _: ({"loss": next(scores)}, [])
+    (tmp_path / "model").mkdir()
+    tracker = JsonlTracker()
+    tracker.start(describe(tmp_path / "model"))
+    train, _ = make.rows(predictor, 8)
+    outcome = train_on(predictor, train, validation, options, tracker, 16)
+    assert (outcome.best_step, outcome.steps) == (4, 8)
+    again = train_on(predictor, train, validation, options, tracker, 16)
+    assert again.steps == 8  # it is at its end
 
 
 @pytest.mark.parametrize(
@@ -323,7 +386,7 @@ def test_the_best_model_is_kept_where_the_last_is_worse(predictor, make, tmp_pat
     options = options_for(tmp_path / "model", evaluations=4, keep_checkpoints=1)
     scores = iter([3.0, 1.0, 2.0, 4.0])
     validation = make.validation(predictor, 2)
-    validation.score = lambda: ({"loss": next(scores)}, [])
+    validation.score = lambda _: ({"loss": next(scores)}, [])
     (tmp_path / "model").mkdir()
     tracker = JsonlTracker()
     tracker.start(describe(tmp_path / "model"))
@@ -333,7 +396,7 @@ def test_the_best_model_is_kept_where_the_last_is_worse(predictor, make, tmp_pat
 
     assert (outcome.best_step, outcome.best_score, outcome.steps) == (4, 1.0, 8)
     assert outcome.checkpoint.name == "checkpoint-4"
-    kept = sorted(path.name for path in (tmp_path / "model/checkpoints").iterdir())
+    kept = sorted(path.name for path in (tmp_path / "model/checkpoints").glob("check*"))
     assert kept == ["checkpoint-4", "checkpoint-8"]
 
 
@@ -351,15 +414,37 @@ def test_a_full_disk_stops_the_run_with_its_last_checkpoint_whole(
     monkeypatch.setattr(torch, "save", save_until_full)
     with pytest.raises(TrainError, match=r"step 8 cannot be written to .* MiB are free .* goes on"):
         run(predictor, make, options, 8)
-    kept = [path.name for path in (tmp_path / "model" / "checkpoints").iterdir()]
+    kept = [path.name for path in (tmp_path / "model" / "checkpoints").rglob("check*")]
     assert kept == ["checkpoint-4"]
+
+
+def test_a_disk_that_is_full_half_way_leaves_the_last_checkpoint(make, tiny_checkpoint, tmp_path):
+    """The size of files is limited for a while, so that the optimizer's is really cut off."""
+    options = options_for(tmp_path / "model", evaluations=2)
+    size = 0
+
+    class Limiting(JsonlTracker):
+        def settle(self, step):
+            nonlocal size
+            size = (tmp_path / "model/checkpoints/checkpoint-4/optimizer.pt").stat().st_size
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, before[1]))
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        with pytest.raises(TrainError, match=r"step 8 cannot be written to .* goes on"):
+            run(make.predictor(tiny_checkpoint), make, options, 8, tracker=Limiting())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    kept = [path.name for path in (tmp_path / "model" / "checkpoints").rglob("check*")]
+    assert kept == ["checkpoint-4"]
+    assert run(make.predictor(tiny_checkpoint), make, options, 8).steps == 8
 
 
 def test_nothing_that_is_shipped_is_pickled(predictor, make, tmp_path):
     outcome = run(predictor, make, options_for(tmp_path / "model", evaluations=0), 1, rows=4)
     checkpoints.copy_model_files(outcome.checkpoint, tmp_path)
     suffixes = {path.suffix for path in tmp_path.iterdir() if path.is_file()}
-    assert suffixes == {".json", ".safetensors"}
+    assert suffixes == {".json", ".safetensors", ".yaml"}
     assert not list(outcome.checkpoint.glob("training_args*"))
 
 

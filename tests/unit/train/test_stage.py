@@ -11,7 +11,8 @@ from PIL import Image
 
 from loupe import vlm
 from loupe.errors import DatasetError, MissingExtraError, OptionError, TrainError
-from loupe.options import TrainOptions
+from loupe.evaluate import evaluate_model
+from loupe.options import EvaluateOptions, TrainOptions
 from loupe.predict import Predictor
 from loupe.train import train_model
 
@@ -90,6 +91,50 @@ def test_an_unfinished_run_on_another_dataset_is_told(options, tmp_path):
     plan.write_text(plan.read_text("utf-8").replace('"dataset_fingerprint": "', '"x": "'), "utf-8")
     with pytest.raises(TrainError, match="on another state of dataset"):
         train_model(options)
+
+
+def test_an_unfinished_run_of_more_processes_is_told(options, tmp_path):
+    train_model(options)
+    (tmp_path / "model" / "training.json").unlink()
+    plan = tmp_path / "model" / "plan.json"
+    plan.write_text(plan.read_text("utf-8").replace('"processes": 1', '"processes": 2'), "utf-8")
+    with pytest.raises(TrainError, match="run of 2 processes, and there are 1 now"):
+        train_model(options)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"patience": 5, "evaluations": 5}, "patience 5 with 5 evaluations can never end"),
+        ({"evaluation_minutes": 0.0}, "evaluation_minutes is 0.0 .* more than 0 minutes"),
+        ({"keep_checkpoints": 0}, "keep_checkpoints 0; .* at least 1 checkpoint"),
+    ],
+    ids=["patience", "minutes", "checkpoints"],
+)
+def test_a_course_that_cannot_be_meant_is_refused(options, change, words):
+    with pytest.raises(OptionError, match=words):
+        replace(options, **change)
+
+
+def test_a_checkpoint_is_a_model_folder_of_its_own(options, tmp_path):
+    result = train_model(options)
+    evaluated = evaluate_model(
+        EvaluateOptions(
+            model=str(tmp_path / "model" / "checkpoints" / f"checkpoint-{result.record['steps']}"),
+            dataset=options.dataset,
+            output=str(tmp_path / "evaluation"),
+            max_rows=2,
+        )
+    )
+    assert (tmp_path / "evaluation" / "report.html").is_file()
+    assert evaluated.to_dict()
+
+
+def test_a_misspelt_best_metric_is_refused_before_a_model_is_loaded(options, monkeypatch, tmp_path):
+    monkeypatch.setattr(vlm, "load_model_and_processor", None)
+    with pytest.raises(TrainError, match="best_metric 'full_price_median_aqe' is no score of this"):
+        train_model(replace(options, best_metric="full_price_median_aqe"))
+    assert not (tmp_path / "model").exists()
 
 
 def test_an_adapter_folder_predicts_with_its_base(options, tmp_path, caplog):

@@ -1,8 +1,11 @@
+import logging
+
 import pytest
 import torch
 
 from loupe.errors import TrainError
-from loupe.task import Task
+from loupe.evaluate.scores import is_lower_better, score_answers
+from loupe.task import Answer, Task
 from loupe.train.batches import Collator
 from loupe.train.validation import Validation, check_best_metric
 
@@ -25,6 +28,23 @@ def test_the_loss_is_the_mean_over_the_answers_tokens(make, request, family):
     assert len(answers) == 6
     assert scores["parse_rate"] == 0  # random weights
     assert "colour_exact_match" in scores
+
+
+def test_when_time_is_up_the_rows_answered_are_scored(predictor, make, caplog):
+    caplog.set_level(logging.INFO, logger="loupe")
+    rows, truths = make.rows(predictor, 6)
+    whole, _ = Validation(predictor, rows, truths, 4).score()
+    scores, answers = Validation(predictor, rows, truths, 4, seconds=1e-9).score()
+    assert len(answers) == scores["answered_rows"] == 4
+    assert scores["loss"] == whole["loss"]
+    assert "answered_rows" not in whole
+    assert "Only 4 of 6 validation rows were answered in the 1.67e-11 minutes" in caplog.text
+
+
+def test_a_signal_breaks_scoring_off(predictor, make):
+    asked = []
+    assert make.validation(predictor, 8).score(lambda: not asked.append(1)) is None
+    assert len(asked) == 1
 
 
 def test_scoring_leaves_a_model_in_training_as_it_was(predictor, make):
@@ -57,11 +77,17 @@ def test_shown_answers_bring_their_errors_field_by_field(predictor, make):
     assert shown[1].scores["full_price_ape"] is None  # nothing is relative to 0
 
 
-@pytest.mark.parametrize(
-    "name", ["loss", "parse_rate", "title_token_f1", "category3_code_accuracy", "full_price_mae"]
-)
-def test_scores_of_the_task_may_choose_the_best(name):
-    check_best_metric(name, Task.load(), TRUTHS)
+def test_each_score_of_the_task_may_choose_the_best_and_knows_its_better_side():
+    task = Task.load()
+    truths = [*TRUTHS, {"title": "Bag", "category3_code": "BAGS", "full_price": 90.0}]
+    wrong = {"title": "Hat", "category3_code": "HATS", "full_price": 900.0}
+    right = score_answers(task, truths, [Answer(task.format(each), each) for each in truths])
+    bad = score_answers(task, truths, [Answer("", None), Answer(task.format(wrong), wrong)])
+    assert len(right) >= 8
+    for name, value in right.items():
+        check_best_metric(name, task, truths)
+        assert value < bad[name] if is_lower_better(name) else value > bad[name], name
+    check_best_metric("loss", task, truths)
 
 
 def test_an_unknown_score_lists_the_known_ones():
