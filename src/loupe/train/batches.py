@@ -14,10 +14,18 @@ from loupe.train.examples import Example, Sample
 from loupe.train.pictures import PictureCache, vary_picture
 from loupe.train.soft_labels import SoftLabels, Spellings, collect_spellings
 
-__all__ = ["IGNORED_LABEL", "Collator", "ExampleDataset", "LengthGroupedOrder", "count_scored"]
+__all__ = [
+    "IGNORED_LABEL",
+    "Collator",
+    "ExampleDataset",
+    "LengthGroupedOrder",
+    "count_scored",
+    "samples_at_once",
+]
 
 IGNORED_LABEL = -100  # what PyTorch's cross-entropy leaves out
 BATCHES_PER_POOL = 32  # samples of like length are sought among so many batches
+TOKENS_AT_ONCE = 3072  # more at a time make a CPU no faster (benchmarks/train_step.py)
 
 Draw = tuple[int, int]
 """Place of an example, and the pass over the data in which it is drawn."""
@@ -146,3 +154,23 @@ class Collator:
 def count_scored(labels: torch.Tensor) -> int:
     """Count the positions of labels (samples, tokens) that a causal loss scores."""
     return int((labels[:, 1:] != IGNORED_LABEL).sum())
+
+
+def samples_at_once(batch_size: int, longest: int, device: str) -> int:
+    """Give how many samples of a batch go through the model at a time; it divides the batch.
+
+    On a CPU a batch of long samples is worked off in pieces whose gradients are added: what the
+    layers keep for the backward pass is then kept for a piece, and fits the caches better. On a GPU
+    a batch is what keeps it busy, and stays whole.
+
+    Args:
+        batch_size: samples in the batch.
+        longest: tokens of the longest sample.
+        device: cpu, cuda, ...
+    """
+    if device != "cpu":
+        return batch_size
+    fitting = max(1, TOKENS_AT_ONCE // longest)
+    return max(
+        size for size in range(1, batch_size + 1) if batch_size % size == 0 and size <= fitting
+    )

@@ -10,6 +10,7 @@ from typing import Any
 from loupe import vlm
 from loupe.options import TrainOptions
 from loupe.train.adapters import Targets
+from loupe.train.batches import samples_at_once
 from loupe.train.material import Material
 
 __all__ = ["Plan", "count_steps", "make_plan"]
@@ -104,7 +105,8 @@ def estimate_memory(model: Any, tokens: int, crops: int, options: TrainOptions) 
     trained = sum(value.numel() for value in model.parameters() if value.requires_grad)
     state = trained * (4 + OPTIMIZER_BYTES.get(options.optimizer, ADAMW_BYTES))
     per_sample = _activation_bytes(vlm.underlying_model(model).config, tokens, crops, options)
-    return int(weights + state + options.batch_size * per_sample)
+    at_once = samples_at_once(options.batch_size, tokens, vlm.choose_device("auto"))
+    return int(weights + state + at_once * per_sample)
 
 
 def _activation_bytes(config: Any, tokens: int, crops: int, options: TrainOptions) -> int:

@@ -25,6 +25,7 @@ from loupe.predict import Predictor
 from loupe.task import Task
 from loupe.tracking import Tracker
 from loupe.train import checkpoints
+from loupe.train.batches import samples_at_once
 from loupe.train.callbacks import (
     PaceCallback,
     ProgressCallback,
@@ -152,7 +153,7 @@ def _make_trainer(
         return {options.best_metric: worst, **scores}  # a score for which no row counts is absent
 
     trainer = AnswerTrainer(
-        _arguments(options, clock.max_steps),
+        _arguments(options, clock.max_steps, _count_at_once(predictor.model, train, options)),
         predictor.processor,
         train,
         evaluate_now,
@@ -177,7 +178,14 @@ def _soften(
     )
 
 
-def _arguments(options: TrainOptions, steps: int) -> TrainingArguments:
+def _count_at_once(model: Any, train: Dataset[Sample], options: TrainOptions) -> int:
+    if not getattr(vlm.underlying_model(model), "accepts_loss_kwargs", True):
+        return options.batch_size  # its loss is a mean over what it is given, not over the step
+    longest = max(train.lengths)  # type: ignore[attr-defined]  # a Dataset of ours has them
+    return samples_at_once(options.batch_size, longest, vlm.choose_device("auto"))
+
+
+def _arguments(options: TrainOptions, steps: int, at_once: int) -> TrainingArguments:
     device = vlm.choose_device("auto")
     # transformers 5.23 renamed it; the old name goes away with 6.
     known = inspect.signature(TrainingArguments).parameters
@@ -190,8 +198,9 @@ def _arguments(options: TrainOptions, steps: int) -> TrainingArguments:
         recompute: options.gradient_checkpointing,
         "output_dir": str(Path(options.output) / checkpoints.CHECKPOINTS),
         "max_steps": steps,
-        "per_device_train_batch_size": options.batch_size,
-        "gradient_accumulation_steps": options.gradient_accumulation,
+        "per_device_train_batch_size": at_once,
+        "gradient_accumulation_steps": options.gradient_accumulation
+        * (options.batch_size // at_once),
         "max_grad_norm": options.max_gradient_norm,
         "bf16": choose_precision(options.precision, device) == "bf16",
         "fp16": options.precision == "fp16",

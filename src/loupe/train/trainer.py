@@ -98,8 +98,9 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]  # untyped in transformers
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[Any]:
         dataset = self.train_dataset if train_dataset is None else train_dataset
-        size = self.args.train_batch_size * self.args.world_size
-        return LengthGroupedOrder(dataset.lengths, size, self.args.seed)
+        # All samples of a step are alike in length, so that the pieces of a batch are, too.
+        size = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        return LengthGroupedOrder(dataset.lengths, size * self.args.world_size, self.args.seed)
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
         """Write a checkpoint; one that cannot be written to its end is removed.

@@ -9,6 +9,7 @@ from loupe.train.batches import (
     Collator,
     LengthGroupedOrder,
     count_scored,
+    samples_at_once,
 )
 
 
@@ -107,3 +108,20 @@ def test_pictures_are_left_alone_without_a_seed(predictor, make):
     assert np.array_equal(rows[0, 0].picture, rows[0, 1].picture)
     assert len(rows) == 2
     assert rows.lengths == [len(example) for example in rows.examples]
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "longest", "device", "expected"),
+    [
+        (16, 130, "cpu", 16),
+        (16, 800, "cpu", 2),
+        (16, 2500, "cpu", 1),
+        (12, 1000, "cpu", 3),
+        (3, 9000, "cpu", 1),
+        (16, 2500, "cuda", 16),
+    ],
+)
+def test_a_cpu_works_off_long_samples_in_pieces_that_divide_the_batch(
+    batch_size, longest, device, expected
+):
+    assert samples_at_once(batch_size, longest, device) == expected
