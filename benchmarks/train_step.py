@@ -3,7 +3,8 @@
 The same 16 samples (pictures of product-like shapes, question, answer), the same model in the
 published layout with small random weights, float32, everything trained with AdamW:
 
-- `loupe`: one step of `loupe train`, batch 16, the first that sees these pictures.
+- `loupe`: one step of `loupe train`, batch 16, the first that sees these pictures;
+  `loupe_frozen` with a frozen tower, whose work is then still done anew in each step.
 - `cookbook`: Microsoft's code, trained as the Phi-3 Cookbook does; `cookbook_kept` without its
   gradient checkpointing, which takes less time.
 - `tutorial`: the tutorial's loop as it is, which never encodes a picture; `tutorial_seeing` does.
@@ -37,51 +38,48 @@ import torch
 import training
 import transformers
 from phi3_v import commit
-from torch.utils.data import Dataset
 
 from loupe import vlm
 from loupe.options import TrainOptions
 from loupe.phi3_v import Phi3VConfig, Phi3VForCausalLM, Phi3VImageProcessor, Phi3VProcessor
 from loupe.predict import Predictor, task_beside
 from loupe.tracking import JsonlTracker
+from loupe.train.adapters import choose_trained
+from loupe.train.batches import ExampleDataset
 from loupe.train.examples import Example, Sample
 from loupe.train.pictures import PictureCache
 from loupe.train.run import train_on
 
 HERE = Path(__file__).parent
-CONTENDERS: dict[str, dict[str, Any]] = {"loupe": {"batch_size": 16}}
-"""Ours, by what each changes in the options."""
+OURS: dict[str, dict[str, Any]] = {
+    "loupe": {},
+    "loupe_frozen": {"parts": {"tower": "frozen"}},
+}
+"""Options of `loupe train` that each of ours departs from the default in."""
 THEIRS = ("cookbook", "cookbook_kept", "tutorial", "tutorial_seeing")
 
 
-class Samples(Dataset[Any]):
+class Samples(ExampleDataset):
     """The samples as `loupe.train` draws them; notes when the first of a step is drawn."""
 
-    def __init__(self, processor: Any, watch: training.Stopwatch, image_token: int) -> None:
-        self._watch = watch
-        samples = training.make_samples()
-        self._cache = PictureCache(lambda place: samples[place].picture, processor)
-        self._examples = []
+    def __init__(self, processor: Any, watch: training.Stopwatch, turn: dict[str, Any]) -> None:
+        samples = training.make_samples(turn["samples"], turn["shape"]["vocabulary"])
+        examples = []
         for place, sample in enumerate(samples):
             size = sample.picture.height, sample.picture.width
-            places = [image_token] * processor.image_processor.count_image_tokens(*size)
-            prompt = (*training.BEFORE_PICTURE, *places, *training.AFTER_PICTURE)
-            self._examples.append(Example(f"row {place}", prompt, sample.answer, ""))
+            places = [training.IMAGE] * processor.image_processor.count_image_tokens(*size)
+            prompt = (*sample.before, *places, *sample.after)
+            examples.append(Example(f"row {place}", prompt, sample.answer, ""))
+        pictures = PictureCache(lambda place: samples[place].picture, processor)
+        super().__init__(examples, range(len(examples)), pictures, seed=None)
+        self._watch = watch
         self._drawn = 0
-
-    @property
-    def lengths(self) -> list[int]:
-        """Tokens of each example."""
-        return [len(example) for example in self._examples]
-
-    def __len__(self) -> int:
-        return len(self._examples)
 
     def __getitem__(self, draw: tuple[int, int]) -> Sample:
         if self._drawn % len(self) == 0:
             self._watch.note()
         self._drawn += 1
-        return Sample(self._examples[draw[0]], self._cache.picture(draw[0]))
+        return super().__getitem__(draw)
 
 
 class EndOfLastStep(JsonlTracker):
@@ -104,16 +102,18 @@ def measure(turn: dict[str, Any]) -> dict[str, Any]:
     tokenizer = vlm.load_processor(vlm.TINY).tokenizer
     processor = Phi3VProcessor(Phi3VImageProcessor(num_crops=turn["num_crops"]), tokenizer)
     watch = training.Stopwatch()
-    samples = Samples(processor, watch, config.image_token_id)
+    samples = Samples(processor, watch, turn)
     predictor = Predictor(Phi3VForCausalLM(config), processor, task_beside(vlm.TINY))
     with tempfile.TemporaryDirectory() as folder:
         options = TrainOptions(
             dataset="",
             output=folder,
+            batch_size=turn["samples"],
             learning_rate=training.LEARNING_RATE,
             max_gradient_norm=training.MAX_GRADIENT_NORM,
-            **CONTENDERS[turn["who"]],
+            **OURS[turn["who"]],
         )
+        predictor.model, _ = choose_trained(predictor.model, options, vlm.TINY)
         train_on(predictor, samples, None, options, EndOfLastStep(watch), turn["steps"])
     return watch.found()
 
@@ -130,6 +130,7 @@ def collect(arguments: argparse.Namespace) -> dict[str, dict[str, list[float]]]:
     """Let the contenders take their steps in turns, `rounds` times."""
     turn = {
         "steps": arguments.steps,
+        "samples": arguments.samples,
         "num_crops": arguments.num_crops,
         "shape": {
             "hidden": arguments.hidden,
@@ -143,7 +144,7 @@ def collect(arguments: argparse.Namespace) -> dict[str, dict[str, list[float]]]:
     }
     ours = [sys.executable, __file__, "--turn"]
     theirs = [arguments.official_python, str(HERE / "side_by_side" / "official_training.py")]
-    commands = dict.fromkeys(CONTENDERS, ours)
+    commands = dict.fromkeys(OURS, ours)
     if arguments.official:
         commands |= dict.fromkeys(THEIRS, theirs)
     if arguments.only:
@@ -152,20 +153,21 @@ def collect(arguments: argparse.Namespace) -> dict[str, dict[str, list[float]]]:
     for _ in range(arguments.rounds):
         for who, command in commands.items():
             taken = run_turn(command, turn | {"who": who})
+            print(who, taken, file=sys.stderr)
             found[who]["peak_mib"].append(taken.pop("peak_mib"))
             for name, seconds in taken.items():
                 found[who][name] += seconds
-            print(f"{who}: {taken['processor'][-1]:.1f} CPU s", file=sys.stderr)
     return found
 
 
-def summarise(taken: dict[str, list[float]], ours: dict[str, list[float]]) -> dict[str, Any]:
+def summarise(
+    taken: dict[str, list[float]], ours: dict[str, list[float]], samples: int
+) -> dict[str, Any]:
     """Medians, extremes, and how many times as long as ours it took: median, least, most."""
     processor, own = taken["processor"], ours["processor"]
-    pictures = len(training.SIZES_PX)
     return {
-        "samples_per_processor_second": round(pictures / statistics.median(processor), 3),
-        "samples_per_second": round(pictures / statistics.median(taken["wall"]), 3),
+        "samples_per_processor_second": round(samples / statistics.median(processor), 3),
+        "samples_per_second": round(samples / statistics.median(taken["wall"]), 3),
         "processor_seconds": [round(each, 2) for each in processor],
         "wall_seconds": [round(each, 2) for each in taken["wall"]],
         "peak_mib": round(max(taken["peak_mib"])),
@@ -191,6 +193,7 @@ def print_table(results: dict[str, dict[str, Any]]) -> None:
 
 def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--samples", type=int, default=16, help="of a step, up to 16")
     parser.add_argument("--num-crops", type=int, default=4, help="4 as in Phi-3.5, 16 in Phi-3")
     parser.add_argument("--hidden", type=int, default=288, help="a multiple of 96")
     parser.add_argument("--layers", type=int, default=4)
@@ -216,7 +219,9 @@ def main() -> None:
         print(json.dumps(measure(turn)))
         return
     found = collect(arguments)
-    results = {who: summarise(taken, found["loupe"]) for who, taken in found.items()}
+    results = {
+        who: summarise(taken, found["loupe"], arguments.samples) for who, taken in found.items()
+    }
     print_table(results)
     settings = {
         name: value
@@ -224,7 +229,6 @@ def main() -> None:
         if name not in {"official", "official_python", "turn", "only"}
     }
     about = {
-        "samples": len(training.SIZES_PX),
         "cpu_count": os.cpu_count(),
         "load_average": os.getloadavg(),
         "machine": platform.machine(),

@@ -27,7 +27,7 @@ IGNORED = -100
 def cookbook_inputs(image_processor: Any, sample: training.Sample) -> dict[str, Any]:
     encoded = image_processor(sample.picture, return_tensors="pt")
     places = [-1] * int(encoded["num_img_tokens"][0])
-    prompt = [*training.BEFORE_PICTURE, *places, *training.AFTER_PICTURE]
+    prompt = [*sample.before, *places, *sample.after]
     return {
         "input_ids": torch.tensor([[*prompt, *sample.answer]]),
         "labels": torch.tensor([[*[IGNORED] * len(prompt), *sample.answer]]),
@@ -36,18 +36,20 @@ def cookbook_inputs(image_processor: Any, sample: training.Sample) -> dict[str, 
     }
 
 
-def padded_text(sample: training.Sample, places: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+def padded_text(
+    model: Any, sample: training.Sample, places: list[int]
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Ids and attention mask (1, tokens) of a text of 512 tokens, padded, and of its picture."""
-    text = [*training.BEFORE_PICTURE, *training.AFTER_PICTURE, *sample.answer]
+    text = [*sample.before, *sample.after, *sample.answer]
     padding = training.PADDED_TOKENS - len(text)
-    at = len(training.BEFORE_PICTURE)
-    ids = [training.PADDING] * padding + text[:at] + places + text[at:]
+    at = len(sample.before)
+    ids = [training.PADDING % model.config.vocab_size] * padding + text[:at] + places + text[at:]
     mask = [0] * padding + [1] * (len(ids) - padding)
     return torch.tensor([ids]), torch.tensor([mask])
 
 
 def tutorial_inputs(model: Any, sample: training.Sample) -> dict[str, Any]:
-    ids, mask = padded_text(sample, [])
+    ids, mask = padded_text(model, sample, [])
     torch.tensor(np.array(sample.picture))  # the tutorial hands it over, and nobody reads it
     # By embeddings: the public copy of the files runs its tower on zeros where there are only ids,
     # which Microsoft's do not.
@@ -55,9 +57,11 @@ def tutorial_inputs(model: Any, sample: training.Sample) -> dict[str, Any]:
     return {"inputs_embeds": embeds, "attention_mask": mask, "labels": ids}
 
 
-def seeing_tutorial_inputs(image_processor: Any, sample: training.Sample) -> dict[str, Any]:
+def seeing_tutorial_inputs(
+    model: Any, image_processor: Any, sample: training.Sample
+) -> dict[str, Any]:
     encoded = image_processor(sample.picture, return_tensors="pt")
-    ids, mask = padded_text(sample, [-1] * int(encoded["num_img_tokens"][0]))
+    ids, mask = padded_text(model, sample, [-1] * int(encoded["num_img_tokens"][0]))
     return {
         "input_ids": ids,
         "attention_mask": mask,
@@ -87,10 +91,11 @@ def measure(turn: dict[str, Any]) -> dict[str, Any]:
         "cookbook": lambda sample: cookbook_inputs(image_processor, sample),
         "cookbook_kept": lambda sample: cookbook_inputs(image_processor, sample),
         "tutorial": lambda sample: tutorial_inputs(model, sample),
-        "tutorial_seeing": lambda sample: seeing_tutorial_inputs(image_processor, sample),
+        "tutorial_seeing": lambda sample: seeing_tutorial_inputs(model, image_processor, sample),
     }[who]
     max_norm = training.MAX_GRADIENT_NORM if who.startswith("cookbook") else None
-    return training.take_steps(model, make_inputs, turn["steps"], max_norm=max_norm)
+    samples = training.make_samples(turn["samples"], turn["shape"]["vocabulary"])
+    return training.take_steps(model, samples, make_inputs, turn["steps"], max_norm=max_norm)
 
 
 def main() -> None:

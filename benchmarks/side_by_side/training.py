@@ -4,7 +4,7 @@ Needs numpy, Pillow and torch alone, because Microsoft's code runs in a Python o
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -24,6 +24,7 @@ SIZES_PX = (
 BEFORE_PICTURE = (1, 32010, 29871, 13)  # <s><|user|>, line end
 AFTER_PICTURE = (1, 1724, 338, 4318, 297, 445, 1967, 29973, 32007, 32001)  # the question, its end
 END = 32007  # <|end|>
+IMAGE = 32044  # <|image|>, which is never embedded, so a small vocabulary need not hold it
 ANSWER_TOKENS = (22, 34)  # fewest and most, the end not counted; the tutorial's rows have some 25
 HEAD_SIZE, TOWER_HEAD_SIZE = 96, 64  # as published: attention costs more in smaller heads
 PADDING = 32000
@@ -33,20 +34,30 @@ MAX_GRADIENT_NORM = 1.0
 
 
 class Sample(NamedTuple):
-    """A picture, and the token ids of its answer, which end with the end token."""
+    """A picture, and the token ids before it, after it, and of the answer with its end."""
 
     picture: Image.Image
+    before: tuple[int, ...]
+    after: tuple[int, ...]
     answer: tuple[int, ...]
 
 
-def make_samples() -> list[Sample]:
-    """Give the samples of one optimizer step; every call the same."""
+def make_samples(count: int, vocabulary: int) -> list[Sample]:
+    """Give the samples of one optimizer step, of all sizes in turn; every call the same.
+
+    Ids are the published ones, modulo the vocabulary.
+    """
     draw = torch.Generator().manual_seed(0)
     samples = []
-    for size in SIZES_PX:
-        count = int(torch.randint(*ANSWER_TOKENS, (), generator=draw))
-        answer = torch.randint(3, 32000, (count,), generator=draw).tolist()
-        samples.append(Sample(work.draw_picture(*size), (*answer, END)))
+    for place in range(count):
+        size = SIZES_PX[place * len(SIZES_PX) // count]
+        length = int(torch.randint(*ANSWER_TOKENS, (), generator=draw))
+        answer = (*torch.randint(3, 32000, (length,), generator=draw).tolist(), END)
+        texts = [
+            tuple(token % vocabulary for token in text)
+            for text in (BEFORE_PICTURE, AFTER_PICTURE, answer)
+        ]
+        samples.append(Sample(work.draw_picture(*size), *texts))
     return samples
 
 
@@ -62,6 +73,7 @@ def make_config(shape: dict[str, int]) -> tuple[dict[str, Any], dict[str, Any]]:
     }
     decoder = work.CONFIG | {
         "vocab_size": shape["vocabulary"],
+        "pad_token_id": PADDING % shape["vocabulary"],
         "hidden_size": shape["hidden"],
         "intermediate_size": 8 * shape["hidden"] // 3,  # as published
         "num_hidden_layers": shape["layers"],
@@ -104,13 +116,13 @@ class Stopwatch:
 
 def take_steps(
     model: Any,
+    samples: Sequence[Sample],
     make_inputs: Callable[[Sample], dict[str, Any]],
     steps: int,
     *,
     max_norm: float | None,
 ) -> dict[str, Any]:
     """Take optimizer steps one sample at a time, the gradients added up, as the scripts do."""
-    samples = make_samples()
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.95))
     watch = Stopwatch()
     model.train()
