@@ -154,9 +154,8 @@ def collect(arguments: argparse.Namespace) -> dict[str, dict[str, list[float]]]:
         for who, command in commands.items():
             taken = run_turn(command, turn | {"who": who})
             print(who, taken, file=sys.stderr)
-            found[who]["peak_mib"].append(taken.pop("peak_mib"))
-            for name, seconds in taken.items():
-                found[who][name] += seconds
+            for name, value in taken.items():
+                found[who][name] += value if isinstance(value, list) else [value]
     return found
 
 
@@ -171,6 +170,7 @@ def summarise(
         "processor_seconds": [round(each, 2) for each in processor],
         "wall_seconds": [round(each, 2) for each in taken["wall"]],
         "peak_mib": round(max(taken["peak_mib"])),
+        "before_mib": round(max(taken["before_mib"])),
         "slower_than_loupe": [
             round(statistics.median(processor) / statistics.median(own), 2),
             round(min(processor) / max(own), 2),
@@ -180,13 +180,14 @@ def summarise(
 
 
 def print_table(results: dict[str, dict[str, Any]]) -> None:
-    print(f"{'who':<16}{'samples/CPU s':>14}{'CPU s':>9}{'wall s':>9}{'peak MiB':>10}  slower")
+    heads = f"{'who':<16}{'samples/CPU s':>14}{'CPU s':>9}{'wall s':>9}{'peak MiB':>10}"
+    print(f"{heads}{'before':>8}  slower")
     for who, row in results.items():
         middle, least, most = row["slower_than_loupe"]
         print(
             f"{who:<16}{row['samples_per_processor_second']:>14.2f}"
             f"{statistics.median(row['processor_seconds']):>9.1f}"
-            f"{statistics.median(row['wall_seconds']):>9.1f}{row['peak_mib']:>10}"
+            f"{statistics.median(row['wall_seconds']):>9.1f}{row['peak_mib']:>10}{row['before_mib']:>8}"
             f"  {middle:.2f}x ({least:.2f} to {most:.2f})"
         )
 

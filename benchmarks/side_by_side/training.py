@@ -97,20 +97,21 @@ class Stopwatch:
 
     def __init__(self) -> None:
         self._stamps: list[tuple[float, float]] = []
-        self._peak_mib = 0.0
+        self._peaks_mib: list[float] = []
 
     def note(self) -> None:
         """A step begins, and the one before it is over."""
-        self._peak_mib = work.peak_mib()
+        self._peaks_mib.append(work.peak_mib())
         self._stamps.append((time.perf_counter(), time.process_time()))
 
     def found(self) -> dict[str, Any]:
-        """Wall and processor seconds of each step, and the peak of memory so far."""
+        """Wall and processor seconds of each step; peaks of memory, before the first and in all."""
         pairs = list(zip(self._stamps, self._stamps[1:], strict=False))
         return {
             "wall": [after[0] - before[0] for before, after in pairs],
             "processor": [after[1] - before[1] for before, after in pairs],
-            "peak_mib": self._peak_mib,
+            "peak_mib": self._peaks_mib[-1],
+            "before_mib": self._peaks_mib[0],
         }
 
 

@@ -156,19 +156,22 @@ def count_scored(labels: torch.Tensor) -> int:
     return int((labels[:, 1:] != IGNORED_LABEL).sum())
 
 
-def samples_at_once(batch_size: int, longest: int, device: str) -> int:
+def samples_at_once(model: Any, batch_size: int, longest: int, device: str) -> int:
     """Give how many samples of a batch go through the model at a time; it divides the batch.
 
     On a CPU a batch of long samples is worked off in pieces whose gradients are added: what the
     layers keep for the backward pass is then kept for a piece, and fits the caches better. On a GPU
-    a batch is what keeps it busy, and stays whole.
+    a batch is what keeps it busy, and stays whole, as it does for a model whose loss is a mean over
+    what it is given, not over the step.
 
     Args:
+        model: to be trained.
         batch_size: samples in the batch.
         longest: tokens of the longest sample.
         device: cpu, cuda, ...
     """
-    if device != "cpu":
+    takes_count = getattr(vlm.underlying_model(model), "accepts_loss_kwargs", True)
+    if device != "cpu" or not takes_count:
         return batch_size
     fitting = max(1, TOKENS_AT_ONCE // longest)
     return max(

@@ -105,7 +105,7 @@ def estimate_memory(model: Any, tokens: int, crops: int, options: TrainOptions) 
     trained = sum(value.numel() for value in model.parameters() if value.requires_grad)
     state = trained * (4 + OPTIMIZER_BYTES.get(options.optimizer, ADAMW_BYTES))
     per_sample = _activation_bytes(vlm.underlying_model(model).config, tokens, crops, options)
-    at_once = samples_at_once(options.batch_size, tokens, vlm.choose_device("auto"))
+    at_once = samples_at_once(model, options.batch_size, tokens, vlm.choose_device("auto"))
     return int(weights + state + at_once * per_sample)
 
 

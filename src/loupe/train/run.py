@@ -140,6 +140,10 @@ def _make_trainer(
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: course(clock.progress(step))
     )
+    longest = max(train.lengths)  # type: ignore[attr-defined]  # a Dataset of ours has them
+    at_once = samples_at_once(
+        predictor.model, options.batch_size, longest, vlm.choose_device("auto")
+    )
     trainer: AnswerTrainer
 
     def evaluate_now() -> dict[str, float]:
@@ -153,7 +157,7 @@ def _make_trainer(
         return {options.best_metric: worst, **scores}  # a score for which no row counts is absent
 
     trainer = AnswerTrainer(
-        _arguments(options, clock.max_steps, _count_at_once(predictor.model, train, options)),
+        _arguments(options, clock.max_steps, at_once),
         predictor.processor,
         train,
         evaluate_now,
@@ -176,13 +180,6 @@ def _soften(
         getattr(train, "spellings", {}),
         options.label_smoothing,
     )
-
-
-def _count_at_once(model: Any, train: Dataset[Sample], options: TrainOptions) -> int:
-    if not getattr(vlm.underlying_model(model), "accepts_loss_kwargs", True):
-        return options.batch_size  # its loss is a mean over what it is given, not over the step
-    longest = max(train.lengths)  # type: ignore[attr-defined]  # a Dataset of ours has them
-    return samples_at_once(options.batch_size, longest, vlm.choose_device("auto"))
 
 
 def _arguments(options: TrainOptions, steps: int, at_once: int) -> TrainingArguments:

@@ -1,4 +1,5 @@
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -111,17 +112,19 @@ def test_pictures_are_left_alone_without_a_seed(predictor, make):
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "longest", "device", "expected"),
+    ("batch_size", "longest", "device", "counts", "expected"),
     [
-        (16, 130, "cpu", 16),
-        (16, 800, "cpu", 2),
-        (16, 2500, "cpu", 1),
-        (12, 1000, "cpu", 3),
-        (3, 9000, "cpu", 1),
-        (16, 2500, "cuda", 16),
+        (16, 130, "cpu", True, 16),
+        (16, 800, "cpu", True, 2),
+        (16, 2500, "cpu", True, 1),
+        (12, 1000, "cpu", True, 3),
+        (3, 9000, "cpu", True, 1),
+        (16, 2500, "cuda", True, 16),
+        (16, 2500, "cpu", False, 16),
     ],
 )
 def test_a_cpu_works_off_long_samples_in_pieces_that_divide_the_batch(
-    batch_size, longest, device, expected
+    batch_size, longest, device, counts, expected
 ):
-    assert samples_at_once(batch_size, longest, device) == expected
+    model = SimpleNamespace(accepts_loss_kwargs=counts)
+    assert samples_at_once(model, batch_size, longest, device) == expected
