@@ -14,6 +14,8 @@ from torch.utils.data import Dataset, Sampler
 
 from loupe import vlm
 from loupe.errors import TrainError
+from loupe.options import TrainOptions
+from loupe.train import processes
 from loupe.train.examples import Example, Sample
 from loupe.train.pictures import PictureCache, vary_picture
 from loupe.train.soft_labels import SoftLabels, Spellings, collect_spellings
@@ -27,10 +29,12 @@ __all__ = [
     "LengthGroupedOrder",
     "TokenBatches",
     "count_scored",
+    "samples_at_once",
 ]
 
 IGNORED_LABEL = -100  # what PyTorch's cross-entropy leaves out
 BATCHES_PER_POOL = 32  # samples of like length are sought among so many batches
+TOKENS_AT_ONCE = 3072  # more at a time make a CPU no faster (benchmarks/train_step.py)
 
 Draw = tuple[int, int]
 """Place of an example, and the pass over the data in which it is drawn."""
@@ -283,3 +287,28 @@ def _pad_kinds(examples: Sequence[Example], tokens: int) -> dict[str, torch.Tens
 def count_scored(labels: torch.Tensor) -> int:
     """Count the positions of labels (samples, tokens) that a causal loss scores."""
     return int((labels[:, 1:] != IGNORED_LABEL).sum())
+
+
+def samples_at_once(model: Any, options: TrainOptions, longest: int, device: str) -> int:
+    """Give how many samples of a batch go through the model at a time; it divides the batch.
+
+    On a CPU a batch of long samples is worked off in pieces whose gradients are added: what the
+    layers keep for the backward pass is then kept for a piece, and fits the caches better. On a GPU
+    a batch is what keeps it busy, and stays whole, as it does among several processes, with
+    batch_tokens, and for a model whose loss is a mean over what it is given, not over the step.
+
+    Args:
+        model: to be trained.
+        options: of the run.
+        longest: tokens of the longest sample.
+        device: cpu, cuda, ...
+    """
+    takes_count = getattr(vlm.underlying_model(model), "accepts_loss_kwargs", True)
+    batch_size = options.batch_size
+    is_measured = options.batch_tokens is not None or processes.count() > 1
+    if device != "cpu" or is_measured or not takes_count:
+        return batch_size
+    fitting = max(1, TOKENS_AT_ONCE // longest)
+    return max(
+        size for size in range(1, batch_size + 1) if batch_size % size == 0 and size <= fitting
+    )

@@ -10,6 +10,8 @@ from typing import Any
 from loupe import vlm
 from loupe.build.dataset import Split
 from loupe.options import TrainOptions
+from loupe.predict import Predictor
+from loupe.train.batches import samples_at_once
 from loupe.train.material import Material
 from loupe.train.pictures import DEFAULT_CACHE_BYTES
 
@@ -33,24 +35,34 @@ class Load:
     """What one batch brings, at its largest."""
 
     samples: int
+    """That go through the model at a time."""
     tokens: int
     """Of the longest sample, its picture's included."""
     answer_tokens: int
     """Of the longest answer: the positions that get logits."""
     crops: int
     """Most crops of one picture, the view of the whole counted."""
+    is_piece: bool = False
+    """Whether it is a piece of a batch, so that gradients are added."""
 
 
-def find_load(material: Material, split: Split, processor: Any, options: TrainOptions) -> Load:
+def find_load(
+    material: Material, split: Split, predictor: Predictor, options: TrainOptions
+) -> Load:
     """Give what the largest batch of training rows brings; `split` holds these rows."""
+    processor, lengths = predictor.processor, material.train.lengths
+    rows = count_batch_rows(lengths, options)
+    device = vlm.choose_device("auto")
+    at_once = min(rows, samples_at_once(predictor.model, options, max(lengths), device))
     side: Any = getattr(processor.image_processor, "crop_size", None)
     fitted = (vlm.fit_picture_size(processor, size) for size in _count_sizes(split))
     crops = (width // side * (height // side) for width, height in filter(None, fitted))
     return Load(
-        samples=count_batch_rows(material.train.lengths, options),
-        tokens=max(material.train.lengths),
+        samples=at_once,
+        tokens=max(lengths),
         answer_tokens=max(len(example.answer_ids) for example in material.train.examples),
         crops=1 + max(crops, default=0),
+        is_piece=at_once < rows,
     )
 
 

@@ -95,7 +95,7 @@ def estimate_memory(
         logits=logits,
         scratch=scratch,
         backward=sum(kept.values()) + logits + gradients
-        if options.gradient_accumulation > 1
+        if options.gradient_accumulation > 1 or load.is_piece
         else _largest_in_backward(fake, kept, logits),
     )
 

@@ -45,7 +45,7 @@ def plan_training(options: TrainOptions) -> Outlook:
         predictor.model, targets = choose_trained(predictor.model, options, options.model)
     material = gather_material(dataset, predictor, options)
     rows = dataset.rows("train")
-    load = find_load(material, rows, predictor.processor, options)
+    load = find_load(material, rows, predictor, options)
     standing = _weigh_standing(dataset, predictor, model_bytes=0)
 
     def estimate(changed: TrainOptions, load: Load) -> Memory:
@@ -76,7 +76,7 @@ def expect_memory(
     loaded_bytes: int,
 ) -> Memory:
     """Expect a run's memory from its rows; `loaded_bytes` came in with the predictor's model."""
-    load = find_load(material, dataset.rows("train"), predictor.processor, options)
+    load = find_load(material, dataset.rows("train"), predictor, options)
     memory = _estimate(options, dataset, load)
     # Weights are mapped from their file, and resident in part; with them came libraries.
     resident = min(loaded_bytes, memory.weights)

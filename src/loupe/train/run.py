@@ -28,6 +28,7 @@ from loupe.predict import Predictor
 from loupe.task import Task
 from loupe.tracking import Tracker
 from loupe.train import checkpoints, processes
+from loupe.train.batches import samples_at_once
 from loupe.train.callbacks import (
     PaceCallback,
     ProgressCallback,
@@ -143,6 +144,8 @@ def _make_trainer(
         options.schedule, options.warmup_share, rate, options.schedule_settings
     )
     make = find_optimizer(options.optimizer, rate, predictor.model.device.type)
+    longest = max(train.lengths)  # type: ignore[attr-defined]  # a Dataset of ours has them
+    at_once = samples_at_once(predictor.model, options, longest, vlm.choose_device("auto"))
     trainer: AnswerTrainer
 
     def make_optimizer(model: Any) -> tuple[Optimizer, LRScheduler]:
@@ -164,7 +167,7 @@ def _make_trainer(
         return scores
 
     trainer = AnswerTrainer(
-        _arguments(options, pace.clock.max_steps),
+        _arguments(options, pace.clock.max_steps, at_once),
         predictor,
         train,
         make_optimizer=make_optimizer,
@@ -192,7 +195,7 @@ def soften_labels(
     )
 
 
-def _arguments(options: TrainOptions, steps: int) -> TrainingArguments:
+def _arguments(options: TrainOptions, steps: int, at_once: int) -> TrainingArguments:
     device = vlm.choose_device("auto")
     # transformers 5.23 renamed it; the old name goes away with 6.
     known = inspect.signature(TrainingArguments).parameters
@@ -205,8 +208,9 @@ def _arguments(options: TrainOptions, steps: int) -> TrainingArguments:
         recompute: options.gradient_checkpointing,
         "output_dir": str(Path(options.output) / checkpoints.CHECKPOINTS),
         "max_steps": steps,
-        "per_device_train_batch_size": options.batch_size,
-        "gradient_accumulation_steps": options.gradient_accumulation,
+        "per_device_train_batch_size": at_once,
+        "gradient_accumulation_steps": options.gradient_accumulation
+        * (options.batch_size // at_once),
         "max_grad_norm": options.max_gradient_norm,
         "bf16": choose_precision(options.precision, device) == "bf16",
         "fp16": options.precision == "fp16",

@@ -231,6 +231,8 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]  # untyped in transformers
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[Any]:
         count = self.args.world_size
         size = self.args.train_batch_size * count
+        if count == 1:  # samples of a step are alike in length, so that pieces of a batch are, too
+            size *= self.args.gradient_accumulation_steps
         self._order = LengthGroupedOrder(self._lengths, size, self.args.seed, count)
         return self._order
 

@@ -14,7 +14,7 @@ import torch
 
 from loupe.options import TrainOptions
 from loupe.predict import Predictor
-from loupe.train.batches import Collator, Draw
+from loupe.train.batches import Collator, Draw, samples_at_once
 from loupe.train.load import count_batch_rows
 from loupe.train.material import Material
 from loupe.train.optimizer import build_optimizer, default_learning_rate
@@ -102,12 +102,16 @@ def try_run(predictor: Predictor, material: Material, options: TrainOptions) -> 
         model, options.optimizer, rate, options.weight_decay, options.learning_rates
     )
     collate = Collator(predictor.processor, soften_labels(predictor, material.train, options))
+    longest = max(material.train.lengths)
+    at_once = samples_at_once(model, options, longest, model.device.type)
     taken = []
     for draws in _choose_batches(material.train.lengths, options):
         started = time.perf_counter()
         for _ in range(options.gradient_accumulation):
-            batch = collate([material.train[draw] for draw in draws])
-            _add_gradients(model, batch, options)
+            for begin in range(0, len(draws), at_once):
+                piece = draws[begin : begin + at_once]
+                batch = collate([material.train[draw] for draw in piece])
+                _add_gradients(model, batch, options)
         torch.nn.utils.clip_grad_norm_(model.parameters(), options.max_gradient_norm)
         optimizer.step()
         optimizer.zero_grad()

@@ -1,10 +1,12 @@
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from loupe.errors import TrainError
+from loupe.options import TrainOptions
 from loupe.train.batches import (
     IGNORED_LABEL,
     Collator,
@@ -13,6 +15,7 @@ from loupe.train.batches import (
     LengthGroupedOrder,
     TokenBatches,
     count_scored,
+    samples_at_once,
 )
 
 
@@ -180,3 +183,23 @@ def test_pictures_are_left_alone_without_a_seed(predictor, make):
     assert np.array_equal(rows[0, 0].picture, rows[0, 1].picture)
     assert len(rows) == 2
     assert rows.lengths == [len(example) for example in rows.examples]
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "longest", "device", "counts", "expected"),
+    [
+        (16, 130, "cpu", True, 16),
+        (16, 800, "cpu", True, 2),
+        (16, 2500, "cpu", True, 1),
+        (12, 1000, "cpu", True, 3),
+        (3, 9000, "cpu", True, 1),
+        (16, 2500, "cuda", True, 16),
+        (16, 2500, "cpu", False, 16),
+    ],
+)
+def test_a_cpu_works_off_long_samples_in_pieces_that_divide_the_batch(
+    batch_size, longest, device, counts, expected
+):
+    model = SimpleNamespace(accepts_loss_kwargs=counts)
+    options = TrainOptions(dataset="data", output="model", batch_size=batch_size)
+    assert samples_at_once(model, options, longest, device) == expected
