@@ -237,9 +237,8 @@ def _why_not(model: Any, options: TrainOptions, *, repeats: bool) -> str | None:
             "tower_features" not in signature(inner.forward).parameters
         ),
         "it drops values at random": getattr(tower, "attention_dropout", 0.0) > 0,
-        "its weights are divided among processes": any(
-            os.environ.get(name) == "true" for name in DIVIDED
-        ),
+        "its weights are divided among processes": options.sharding != "none"
+        or any(os.environ.get(name) == "true" for name in DIVIDED),
         "each picture is shown once": not repeats and not options.feature_folder,
     }
     return next((reason for reason, is_met in reasons.items() if is_met), None)

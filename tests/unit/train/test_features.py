@@ -313,8 +313,13 @@ def test_another_family_trains_with_its_tower(options, llava_checkpoint, caplog)
     assert "not kept: only Phi-3-Vision can be given them" in caplog.text
 
 
-def test_weights_that_are_divided_are_not_asked_for_features(options, predictor, make, monkeypatch):
-    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+@pytest.mark.parametrize("sharding", ["none", "fsdp"])
+def test_weights_that_are_divided_are_not_asked_for_features(
+    options, predictor, make, monkeypatch, sharding
+):
+    if sharding == "none":  # by accelerate launch
+        monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    options = replace(options, sharding=sharding)
     rows, _ = make.rows(predictor, 2)
     split = Dataset.open(options.dataset).rows("train")
     chosen, told = keep_features(predictor, split, rows, options, torch.float32, repeats=True)
