@@ -26,6 +26,7 @@ PERMITTED = {
     "build": {"pixels", "task", "vlm"},
     "predict": {"pixels", "vlm", "task"},
     "train": {"vlm", "card", "task", "tracking", "build.dataset", "predict", "evaluate.scores"},
+    "prefer": {"build.dataset", "evaluate.scores", "predict", "task", "tracking", "train", "vlm"},
     "evaluate": {"card", "predict", "task", "build.dataset"},
     "doctor": {"phi3_v", "predict", "vlm"},
 }

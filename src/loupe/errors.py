@@ -8,6 +8,7 @@ LoupeError
 ├── DatasetError       a folder that is not a finished dataset
 ├── CheckpointError    a folder from which no model can be loaded
 ├── TrainError         a training run that cannot start or cannot go on
+├── PreferError        preference tuning that cannot start or has nothing to learn from
 ├── EvaluateError      an evaluation that cannot be made
 ├── PredictError       a picture or answer that cannot be had
 └── MissingExtraError  a feature whose optional packages are not installed
@@ -47,6 +48,10 @@ class CheckpointError(LoupeError):
 
 class TrainError(LoupeError):
     """A training run that cannot start or cannot go on."""
+
+
+class PreferError(LoupeError):
+    """Preference tuning that cannot start, or that has nothing to learn from."""
 
 
 class EvaluateError(LoupeError):

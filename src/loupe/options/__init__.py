@@ -4,6 +4,7 @@ from loupe.options.build import BuildOptions
 from loupe.options.doctor import DoctorOptions
 from loupe.options.evaluate import EvaluateOptions
 from loupe.options.predict import PredictOptions
+from loupe.options.prefer import PreferOptions
 from loupe.options.sample import SampleOptions
 from loupe.options.save import save_options
 from loupe.options.train import PARTS, TrainOptions
@@ -14,6 +15,7 @@ __all__ = [
     "DoctorOptions",
     "EvaluateOptions",
     "PredictOptions",
+    "PreferOptions",
     "SampleOptions",
     "TrainOptions",
     "save_options",

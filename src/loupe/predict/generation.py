@@ -1,4 +1,4 @@
-"""The model's side of answering: one batch of pictures to texts, or to vision features."""
+"""The model's side of answering: pictures to texts, likeliest or drawn, or to features."""
 
 from __future__ import annotations
 
@@ -16,13 +16,48 @@ from loupe.pixels import to_srgb
 if TYPE_CHECKING:
     from loupe.predict.predictor import Predictor
 
-__all__ = ["encode_pictures", "generate_texts"]
+__all__ = ["encode_pictures", "generate_texts", "sample_texts"]
 
 
 def generate_texts(
     predictor: Predictor, pictures: Sequence[Image.Image], max_new_tokens: int
 ) -> list[str]:
     """Answer one batch greedily; a text ends before the token that ends answers."""
+    said, ends = _generate(predictor, pictures, max_new_tokens, do_sample=False, num_beams=1)
+    return [_decode(predictor.processor, ids, ends) for ids in said]
+
+
+def sample_texts(
+    predictor: Predictor,
+    pictures: Sequence[Image.Image],
+    max_new_tokens: int,
+    count: int,
+    temperature: float,
+) -> list[list[str | None]]:
+    """Draw so many answers to each picture of one batch, by torch's random numbers.
+
+    None stands for an answer that was cut off at `max_new_tokens`.
+    """
+    said, ends = _generate(
+        predictor,
+        pictures,
+        max_new_tokens,
+        do_sample=True,
+        temperature=temperature,
+        top_k=0,
+        top_p=1.0,
+        num_return_sequences=count,
+    )
+    texts = [
+        _decode(predictor.processor, ids, ends) if ends.intersection(ids) else None for ids in said
+    ]
+    return [texts[start : start + count] for start in range(0, len(texts), count)]
+
+
+def _generate(
+    predictor: Predictor, pictures: Sequence[Image.Image], max_new_tokens: int, **settings: Any
+) -> tuple[list[list[int]], set[int]]:
+    """Give the new tokens of each answer, and the tokens at which answers end."""
     model, processor = predictor.model, predictor.processor
     dialogue = vlm.make_dialogue(processor, predictor.task.question)
     inputs = processor(
@@ -37,13 +72,12 @@ def generate_texts(
         generated = model.generate(
             **inputs,
             max_new_tokens=max_new_tokens,
-            do_sample=False,
-            num_beams=1,
             eos_token_id=sorted(ends),
             pad_token_id=processor.tokenizer.pad_token_id,
+            **settings,
         )
-    said = generated[:, inputs["input_ids"].shape[1] :].tolist()  # (pictures, new tokens)
-    return [_decode(processor, ids, ends) for ids in said]
+    said: list[list[int]] = generated[:, inputs["input_ids"].shape[1] :].tolist()
+    return said, ends
 
 
 def encode_pictures(

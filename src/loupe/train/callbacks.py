@@ -31,6 +31,8 @@ METRIC_NAMES = {  # the Trainer's names, as trackers know them
     "learning_rate": "train/learning_rate",
     "epoch": "train/epoch",
     "eval_loss": "train/validation_loss",
+    "rewards/accuracies": "train/pairs_ranked_right",  # this and the next: TRL's, by `loupe prefer`
+    "rewards/margins": "train/reward_margin",
 }
 
 

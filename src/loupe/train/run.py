@@ -9,7 +9,7 @@ import inspect
 import logging
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ from loupe.train.soft_labels import SoftLabels
 from loupe.train.trainer import AnswerTrainer
 from loupe.train.validation import Validation
 
-__all__ = ["Outcome", "choose_precision", "train_on"]
+__all__ = ["Learning", "Outcome", "choose_precision", "train_on"]
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +61,14 @@ class Outcome:
     """All scores on validation rows at `best_step`; empty where nothing was evaluated."""
 
 
+@dataclass(frozen=True)
+class Learning:
+    """How is learnt: by a kind of trainer, and what makes its arguments of the Trainer's."""
+
+    trainer: Callable[..., AnswerTrainer] = AnswerTrainer
+    arguments: Callable[..., TrainingArguments] = TrainingArguments
+
+
 def train_on(
     predictor: Predictor,
     train: Dataset[Sample],
@@ -73,7 +81,8 @@ def train_on(
 
     Args:
         predictor: the model, ready to be trained, with processor and task.
-        train: samples by draw (place, epoch), with `lengths` and, for price_spread, `spellings`.
+        train: samples by draw (place, epoch), with `lengths` and, for price_spread, `spellings`;
+            its `learning`, where it has one, says how is learnt from it.
         validation: rows to answer from time to time; None for none.
         options: of these `dataset` and `model` are not read.
         tracker: started.
@@ -139,6 +148,7 @@ def _make_trainer(
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: course(clock.progress(step))
     )
+    learning = getattr(train, "learning", Learning())
     trainer: AnswerTrainer
 
     def evaluate_now() -> dict[str, float]:
@@ -151,8 +161,8 @@ def _make_trainer(
         worst = math.inf if is_lower_better(options.best_metric) else -math.inf
         return {options.best_metric: worst, **scores}  # a score for which no row counts is absent
 
-    trainer = AnswerTrainer(
-        _arguments(options, clock.max_steps),
+    trainer = learning.trainer(
+        _arguments(options, clock.max_steps, learning.arguments),
         predictor.processor,
         train,
         evaluate_now,
@@ -177,7 +187,9 @@ def _soften(
     )
 
 
-def _arguments(options: TrainOptions, steps: int) -> TrainingArguments:
+def _arguments(
+    options: TrainOptions, steps: int, kind: Callable[..., TrainingArguments]
+) -> TrainingArguments:
     device = vlm.choose_device("auto")
     # transformers 5.23 renamed it; the old name goes away with 6.
     known = inspect.signature(TrainingArguments).parameters
@@ -213,7 +225,7 @@ def _arguments(options: TrainOptions, steps: int) -> TrainingArguments:
         "dataloader_num_workers": _count_loader_workers(device),
         "label_names": ["labels"],
     }
-    arguments = TrainingArguments(**settings)
+    arguments = kind(**settings)
     if arguments.n_gpu > 1:
         # Else the Trainer would deal one process's batch out to all GPUs with DataParallel, which
         # cannot cut pictures of several crops. torchrun starts one process for each GPU.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loupe.errors import TrainError
-from loupe.options import TrainOptions, save_options
+from loupe.options import PreferOptions, TrainOptions, save_options
 
 if TYPE_CHECKING:
     from loupe.build.dataset import Dataset
@@ -19,7 +19,16 @@ if TYPE_CHECKING:
     from loupe.train.plan import Plan
     from loupe.train.run import Outcome
 
-__all__ = ["TrainResult", "train_model"]
+__all__ = [
+    "TOLD_OF_MODEL",
+    "TrainResult",
+    "base_name",
+    "check_resumable",
+    "load_predictor",
+    "tell_time",
+    "train_model",
+    "write_model_card",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +62,7 @@ class TrainResult:
         record, metric = self.record, self.record["best_metric"]
         score = record["best_score"]
         told = "" if score is None else f"; best {metric} {score:.3f} at step {record['best_step']}"
-        lines = [f"Trained {record['steps']:,} steps in {_minutes(record['seconds'])}{told}."]
+        lines = [f"Trained {record['steps']:,} steps in {tell_time(record['seconds'])}{told}."]
         if self.was_finished:
             lines.insert(0, f"{self.output} holds a finished run; nothing was done.")
             if self.differing:
@@ -98,7 +107,7 @@ def train_model(options: TrainOptions) -> TrainResult:
     check_requirements(options)
     tracker = open_trackers(options.tracker)
     checkpoints.prepare_output(folder, overwrite=options.overwrite)
-    _check_resumable(folder, differing, dataset, options)
+    check_resumable(folder, differing, dataset, options)
     save_options(options, folder)
     record = _train(options, dataset, folder, tracker)
     return TrainResult(options.output, options.dataset, record, was_finished=False)
@@ -114,8 +123,8 @@ def _train(
     from loupe.train.plan import make_plan
     from loupe.train.run import train_on
 
-    predictor = _load(options, dataset)
-    predictor.model, targets = choose_trained(predictor.model, options, _base_name(options.model))
+    predictor = load_predictor(options, dataset)
+    predictor.model, targets = choose_trained(predictor.model, options, base_name(options.model))
     material = gather_material(dataset, predictor, options)
     processes = int(os.environ.get("WORLD_SIZE", "1"))  # torchrun sets it
     plan = make_plan(predictor.model, targets, material, options, processes)
@@ -166,10 +175,10 @@ def _finish(
 
     checkpoints.copy_model_files(outcome.checkpoint, folder)
     predictor.task.save(folder / "task.yaml")
-    _write_card(folder, outcome, predictor, dataset, options)
+    write_model_card(folder, outcome, predictor, dataset, options)
     record = {
         "format": 1,
-        "base": _base_name(options.model),
+        "base": base_name(options.model),
         "method": options.method,
         "parts": {part: list(counts) for part, counts in plan.parts.items()},
         "steps": outcome.steps,
@@ -185,20 +194,22 @@ def _finish(
     return record
 
 
-def _write_card(
+def write_model_card(
     folder: Path,
     outcome: Outcome,
     predictor: Predictor,
     dataset: Dataset,
-    options: TrainOptions,
+    options: TrainOptions | PreferOptions,
 ) -> None:
+    """Write the card of a finished run; what is said of the model is that of the outcome's step."""
     from loupe.card import CardFacts, write_card
     from loupe.vlm import make_dialogue
 
     model = predictor.model
+    adapters = getattr(model, "peft_config", {})
     facts = CardFacts(
         options=options,
-        base=_base_name(options.model),
+        base=adapters["default"].base_model_name_or_path if adapters else base_name(options.model),
         task=predictor.task,
         prompt=make_dialogue(predictor.processor, predictor.task.question).prompt,
         end_ids=model.generation_config.eos_token_id,
@@ -210,7 +221,7 @@ def _write_card(
     write_card(folder, facts)
 
 
-def _load(options: TrainOptions, dataset: Dataset) -> Predictor:
+def load_predictor(options: TrainOptions, dataset: Dataset) -> Predictor:
     """Load the model to train, in the precision of its weights while training."""
     import torch
     from transformers import BitsAndBytesConfig
@@ -262,15 +273,20 @@ def _load(options: TrainOptions, dataset: Dataset) -> Predictor:
     return Predictor(model, processor, dataset.task)
 
 
-def _base_name(model: str) -> str:
+def base_name(model: str) -> str:
     """Give the name under which a model is found again from elsewhere."""
     path = Path(model).expanduser()
     return str(path.resolve()) if path.is_dir() else model
 
 
-def _check_resumable(
+def check_resumable(
     folder: Path, differing: tuple[str, ...], dataset: Dataset, options: TrainOptions
 ) -> None:
+    """Refuse to go on with a run that was begun with other options or on another dataset.
+
+    Raises:
+        TrainError: the message names what differs.
+    """
     from loupe.train import checkpoints
 
     if options.overwrite or checkpoints.find_last_checkpoint(folder) is None:
@@ -289,5 +305,6 @@ def _check_resumable(
         )
 
 
-def _minutes(seconds: float) -> str:
+def tell_time(seconds: float) -> str:
+    """Write a duration as people say it."""
     return f"{seconds // 60:.0f} min {seconds % 60:.0f} s" if seconds >= 60 else f"{seconds:.0f} s"

@@ -47,8 +47,8 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]  # untyped in transformers
         soft_labels: SoftLabels | None = None,
         **kwargs: Any,
     ) -> None:
-        collator = Collator(processor, soft_labels)
-        super().__init__(args=args, train_dataset=train_dataset, data_collator=collator, **kwargs)
+        kwargs.setdefault("data_collator", Collator(processor, soft_labels))
+        super().__init__(args=args, train_dataset=train_dataset, **kwargs)
         self.remove_callback(PrinterCallback)  # it prints to stdout
         self._processor = processor
         self._evaluate_now = evaluate_now
