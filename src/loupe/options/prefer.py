@@ -36,8 +36,8 @@ class PreferOptions:
     sample_batch_size: int = 32
     """Pictures for which answers are drawn at a time; there are `samples` answers for each."""
     samples_from: str | None = None
-    """Folder of an earlier run whose answers are taken where they were drawn by the same model in
-    the same way; none draws them anew."""
+    """Folder of an earlier run whose rows and answers are taken, if they were drawn by the same
+    model in the same way; none draws answers."""
     margin: float = 0.05
     """Least difference between the scores of a row's best and worst answer, 0 to 1; a row with
     less gives no pair."""
@@ -114,6 +114,9 @@ class PreferOptions:
             ),
             f"temperature is {self.temperature} and beta {self.beta}; expected values above 0. At "
             "temperature 0 all answers would be the same.": min(self.temperature, self.beta) <= 0,
+            "max_rows goes without samples_from, which says which rows are taken. Drop one.": (
+                self.max_rows is not None and self.samples_from is not None
+            ),
             f"margin is {self.margin}; expected above 0 and at most 1, as scores lie between 0 "
             "and 1.": not 0 < self.margin <= 1,
             f"field_weights {self.field_weights} and answer_weight {self.answer_weight}: expected "

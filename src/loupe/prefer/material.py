@@ -18,7 +18,14 @@ from loupe.options import PreferOptions
 from loupe.predict import Predictor
 from loupe.prefer.pairs import PairSet
 from loupe.prefer.ranking import Ranked, rank_answers, tell_pairs
-from loupe.prefer.samples import SAMPLES, Sampling, describe_model, read_samples, sample_answers
+from loupe.prefer.samples import (
+    SAMPLES,
+    Sampling,
+    Texts,
+    describe_model,
+    read_samples,
+    sample_answers,
+)
 from loupe.prefer.trainer import PreferenceTrainer
 from loupe.train.examples import Encoder, LeftOut
 from loupe.train.pictures import PictureCache
@@ -39,9 +46,7 @@ def rank_drawn_answers(
     Raises:
         PreferError: no row gives a pair.
     """
-    count = min(options.max_rows or len(split), len(split))
-    places = sorted(random.Random(options.seed).sample(range(len(split)), count))
-    ids = split.column("row_id")
+    ids = [str(name) for name in split.column("row_id")]
     sampling = Sampling(
         model=describe_model(options.model),
         dataset_fingerprint=dataset.info["fingerprint"],
@@ -51,16 +56,21 @@ def rank_drawn_answers(
         seed=options.seed,
     )
     path = Path(options.output) / SAMPLES
-    _take_over(options.samples_from, path, sampling)
-    logger.info("%s answers to each of %s training rows", options.samples, f"{count:,}")
+    if options.samples_from is None:
+        count = min(options.max_rows or len(ids), len(ids))
+        places = sorted(random.Random(options.seed).sample(range(len(ids)), count))
+    else:
+        taken = _take_over(options.samples_from, path, sampling)
+        places = [place for place, name in enumerate(ids) if name in taken]
+    logger.info("%s answers to each of %s training rows", options.samples, f"{len(places):,}")
     samples = sample_answers(
         predictor,
-        {str(ids[place]): partial(split.picture, place) for place in places},
+        {ids[place]: partial(split.picture, place) for place in places},
         sampling,
         path,
         options.sample_batch_size,
     )
-    truths = {str(ids[place]): split.values(place) for place in places}
+    truths = {ids[place]: split.values(place) for place in places}
     ranked = rank_answers(predictor.task, truths, samples, options.field_weights, options.margin)
     lines = [json.dumps(asdict(pair), ensure_ascii=False) + "\n" for pair in ranked.pairs]
     (Path(options.output) / PAIRS).write_text("".join(lines), "utf-8")
@@ -73,18 +83,17 @@ def rank_drawn_answers(
     return ranked
 
 
-def _take_over(samples_from: str | None, path: Path, sampling: Sampling) -> None:
-    """Copy the answers of an earlier run, where they were drawn in the same way."""
-    if samples_from is None or path.is_file():
-        return
+def _take_over(samples_from: str, path: Path, sampling: Sampling) -> dict[str, Texts]:
+    """Copy the answers of an earlier run, where they were drawn in the same way, and give them."""
     source = Path(samples_from) / SAMPLES
     if not source.is_file():
         raise PreferError(
             f"samples_from {samples_from!r} holds no {SAMPLES}; name a folder that `loupe prefer` "
             "wrote, or drop it."
         )
-    read_samples(source, sampling)
+    taken = read_samples(source, sampling)
     shutil.copyfile(source, path)
+    return taken
 
 
 def encode_pairs(

@@ -82,6 +82,7 @@ def sample_answers(
     from tqdm import tqdm
 
     found = read_samples(path, sampling)
+    _cut_torn_line(path)
     names = list(rows)
     with (
         path.open("a", encoding="utf-8") as file,
@@ -105,17 +106,14 @@ def sample_answers(
 
 
 def read_samples(path: Path, sampling: Sampling) -> dict[str, Texts]:
-    """Read the answers that a file holds, and cut off a last line that was not written whole.
+    """Read the answers that a file holds, but for a last line that was not written whole.
 
     Raises:
         PreferError: they were drawn otherwise; the message names what differs.
     """
     if not path.is_file():
         return {}
-    lines = path.read_text("utf-8").splitlines(keepends=True)
-    whole = [line for line in lines if line.endswith("\n")]
-    if len(whole) < len(lines):
-        path.write_text("".join(whole), "utf-8")
+    whole = path.read_bytes().split(b"\n")[:-1]  # a torn line may end amid a character
     if not whole:
         return {}
     head, asked = json.loads(whole[0]), asdict(sampling)
@@ -126,6 +124,12 @@ def read_samples(path: Path, sampling: Sampling) -> dict[str, Texts]:
         )
     rows = [json.loads(line) for line in whole[1:]]
     return {row["row_id"]: row["answers"] for row in rows}
+
+
+def _cut_torn_line(path: Path) -> None:
+    content = path.read_bytes() if path.is_file() else b""
+    if content and not content.endswith(b"\n"):
+        os.truncate(path, content.rfind(b"\n") + 1)
 
 
 def _draw(

@@ -19,7 +19,7 @@ def drawn(monkeypatch):
 
     def draw(_, pictures, sampling, start):
         batches.append((start, [picture.width for picture in pictures]))
-        return [[f"{picture.width}", None] for picture in pictures]
+        return [[f"é\u2028{picture.width}", None] for picture in pictures]
 
     monkeypatch.setattr(module, "_draw", draw)
     return batches
@@ -35,7 +35,8 @@ def test_a_killed_run_draws_only_what_is_missing(drawn, tmp_path):
     text = path.read_text("utf-8")
     drawn.clear()
 
-    path.write_text(text[: text.index("row 3") + 3], "utf-8")  # killed amid the line of row 3
+    line = text.index("é", text.index("row 3"))
+    path.write_bytes(text[: line + 1].encode()[:-1])  # killed amid a character of row 3's line
     assert sample_answers(None, rows(5), SAMPLING, path, 2) == whole
     assert drawn == [(2, [13]), (4, [14])]
     assert path.read_text("utf-8") == text
@@ -55,7 +56,7 @@ def test_answers_that_were_drawn_otherwise_are_refused(name, drawn, tmp_path):
 def test_a_file_begun_and_killed_at_once_is_begun_again(drawn, tmp_path):
     path = tmp_path / "samples.jsonl"
     path.write_text('{"model": "a mo', "utf-8")
-    assert sample_answers(None, rows(1), SAMPLING, path, 2) == {"row 0": ["10", None]}
+    assert sample_answers(None, rows(1), SAMPLING, path, 2) == {"row 0": ["é\u202810", None]}
     assert json.loads(path.read_text("utf-8").splitlines()[0])["model"] == "a model"
 
 

@@ -124,6 +124,7 @@ def test_a_missing_trl_is_told_before_anything_is_written(options, monkeypatch):
     [
         ({"samples": 1}, "a pair needs at least 2 answers"),
         ({"temperature": 0.0}, "expected values above 0"),
+        ({"max_rows": 5, "samples_from": "."}, "max_rows goes without samples_from"),
         ({"margin": 0.0}, "margin is 0.0; expected above 0"),
         ({"field_weights": {"title": -1.0}}, "expected weights of 0 or more"),
         ({"method": "lora", "parts": {"head": "adapted"}}, "TRL reads the head's weight"),
