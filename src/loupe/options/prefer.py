@@ -109,9 +109,8 @@ class PreferOptions:
 
     def __post_init__(self) -> None:
         problems = {
-            f"samples is {self.samples}; a pair needs at least 2 answers to a row.": (
-                self.samples < 2
-            ),
+            f"samples is {self.samples} and max_rows {self.max_rows}; a pair needs at least 2 "
+            "answers, and at least 1 row.": self.samples < 2 or self.max_rows == 0,
             f"temperature is {self.temperature} and beta {self.beta}; expected values above 0. At "
             "temperature 0 all answers would be the same.": min(self.temperature, self.beta) <= 0,
             "max_rows goes without samples_from, which says which rows are taken. Drop one.": (

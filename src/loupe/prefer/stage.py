@@ -85,6 +85,11 @@ def prefer_answers(options: PreferOptions) -> PreferResult:
     folder = Path(options.output)
     differing = tuple(checkpoints.differing_options(folder, asdict(options)))
     finished = checkpoints.read_record(folder / checkpoints.FINISHED)
+    if finished is not None and "preferences" not in finished:
+        raise PreferError(
+            f"output {options.output!r} holds a run of `loupe train`, which would be lost. Name "
+            "another folder."
+        )
     if finished is not None and not options.overwrite:
         return PreferResult(options, finished, was_finished=True, differing=differing)
     dataset = Dataset.open(options.dataset)

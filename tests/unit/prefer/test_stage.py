@@ -68,12 +68,21 @@ def test_the_command_tunes_a_model_by_its_own_answers(options, tmp_path, capsys)
 
 
 def test_a_killed_run_goes_on_with_the_answers_it_has(options, monkeypatch):
+    options = replace(options, evaluations=3, keep_checkpoints=9, best_metric="loss")
     first = prefer_answers(options)
     assert prefer_answers(replace(options, seed=9)).differing == ("seed",)
-    (Path(options.output) / "training.json").unlink()
+    folder = Path(options.output)
+    last = folder / "checkpoints" / "checkpoint-6" / "model.safetensors"
+    weights = last.read_bytes()
+    for step in (4, 6):
+        shutil.rmtree(folder / "checkpoints" / f"checkpoint-{step}")
+    (folder / "training.json").unlink()
     monkeypatch.setattr(samples, "_draw", None)  # drawing again would fail
 
-    assert prefer_answers(options).record["best_score"] == first.record["best_score"]
+    again = prefer_answers(options).record
+
+    assert last.read_bytes() == weights  # as if it had never been killed
+    assert again["best_score"] == first.record["best_score"]
 
     other = replace(options, output=options.output + "-beta", beta=0.5)
     taken = prefer_answers(replace(other, samples_from=options.output, max_steps=1))
@@ -122,7 +131,8 @@ def test_a_missing_trl_is_told_before_anything_is_written(options, monkeypatch):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"samples": 1}, "a pair needs at least 2 answers"),
+        ({"samples": 1}, "a pair needs at least 2 answers, and at least 1 row"),
+        ({"max_rows": 0}, "max_rows 0; a pair needs"),
         ({"temperature": 0.0}, "expected values above 0"),
         ({"max_rows": 5, "samples_from": "."}, "max_rows goes without samples_from"),
         ({"margin": 0.0}, "margin is 0.0; expected above 0"),
@@ -148,6 +158,13 @@ def test_options_that_cannot_be_meant_are_refused(options, settings, message):
 def test_weights_that_do_not_fit_the_task_are_refused(options, weights, message):
     with pytest.raises(PreferError, match=message):
         prefer_answers(replace(options, field_weights=weights))
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_trained_model_is_never_written_over(options, trained, overwrite):
+    with pytest.raises(PreferError, match="holds a run of `loupe train`, which would be lost"):
+        prefer_answers(replace(options, output=str(trained), overwrite=overwrite))
+    assert (trained / "model.safetensors").is_file()
 
 
 def test_several_processes_are_refused(options, monkeypatch):
