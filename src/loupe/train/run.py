@@ -9,7 +9,7 @@ import inspect
 import logging
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ from loupe.train.soft_labels import SoftLabels
 from loupe.train.trainer import AnswerTrainer
 from loupe.train.validation import Validation
 
-__all__ = ["Outcome", "choose_precision", "soften_labels", "train_on"]
+__all__ = ["Learning", "Outcome", "choose_precision", "soften_labels", "train_on"]
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +68,14 @@ class Outcome:
     """Means over all steps: `step_seconds`, and of these `data_wait_seconds`."""
 
 
+@dataclass(frozen=True)
+class Learning:
+    """How is learnt: by a kind of trainer, and by what makes its arguments of the Trainer's."""
+
+    trainer: Callable[..., AnswerTrainer]
+    arguments: Callable[..., TrainingArguments]
+
+
 def train_on(
     predictor: Predictor,
     train: Dataset[Sample],
@@ -80,7 +88,8 @@ def train_on(
 
     Args:
         predictor: the model, ready to be trained, with processor and task.
-        train: samples by draw (place, epoch), with `lengths` and, for price_spread, `spellings`.
+        train: samples by draw (place, epoch), with `lengths` and, for price_spread, `spellings`;
+            its `learning`, where it has one, says how is learnt from it.
         validation: rows to answer from time to time; None for none.
         options: of these `dataset` and `model` are not read.
         tracker: started.
@@ -143,6 +152,7 @@ def _make_trainer(
         options.schedule, options.warmup_share, rate, options.schedule_settings
     )
     make = find_optimizer(options.optimizer, rate, predictor.model.device.type)
+    learning = getattr(train, "learning", None) or Learning(AnswerTrainer, TrainingArguments)
     trainer: AnswerTrainer
 
     def make_optimizer(model: Any) -> tuple[Optimizer, LRScheduler]:
@@ -163,8 +173,8 @@ def _make_trainer(
         tracker.predictions("train/predictions", rows, step)
         return scores
 
-    trainer = AnswerTrainer(
-        _arguments(options, pace.clock.max_steps),
+    trainer = learning.trainer(
+        _arguments(options, pace.clock.max_steps, learning.arguments),
         predictor,
         train,
         make_optimizer=make_optimizer,
@@ -192,7 +202,9 @@ def soften_labels(
     )
 
 
-def _arguments(options: TrainOptions, steps: int) -> TrainingArguments:
+def _arguments(
+    options: TrainOptions, steps: int, kind: Callable[..., TrainingArguments]
+) -> TrainingArguments:
     device = vlm.choose_device("auto")
     # transformers 5.23 renamed it; the old name goes away with 6.
     known = inspect.signature(TrainingArguments).parameters
@@ -229,7 +241,7 @@ def _arguments(options: TrainOptions, steps: int) -> TrainingArguments:
         "label_names": ["labels"],
         "ddp_find_unused_parameters": True,  # a CLIP tower's last layer never runs
     }
-    arguments = TrainingArguments(**settings)
+    arguments = kind(**settings)
     if arguments.n_gpu > 1:
         # Else the Trainer would deal one process's batch out to all GPUs with DataParallel, which
         # cannot cut pictures of several crops. torchrun starts one process for each GPU.
