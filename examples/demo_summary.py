@@ -17,14 +17,16 @@ def figures(folder: Path, started: float) -> dict[str, Any]:
     training = json.loads((folder / "model" / "training.json").read_text("utf-8"))
     model, gain = scores["scores"], scores["picture_gain"]
     true_median = scores["baselines"]["median_of_true_category3_code"]
+    said, free = (scores["variants"][name]["scores"] for name in ("said", "free"))
     return {
         "category_accuracy": model[CATEGORY]["value"],
         "colour_accuracy": model["evaluate/colour_word_accuracy"]["value"],
         "pattern_accuracy": model["evaluate/pattern_word_accuracy"]["value"],
         "title_token_f1": model[TITLE]["value"],
         "parse_rate": model["evaluate/parse_rate"]["value"],
+        "parse_rate_free": free["evaluate/parse_rate"]["value"],
         "price_median_ape": model[PRICE]["value"],
-        "price_median_ape_as_said": scores["said"]["scores"][PRICE]["value"],
+        "price_median_ape_as_said": said[PRICE]["value"],
         "price_median_ape_best_possible": scores["best_possible"][PRICE]["value"],
         "price_median_ape_category_median": true_median["scores"][PRICE]["value"],
         "picture_gain_category": gain[CATEGORY]["blind"]["value"],

@@ -11,7 +11,8 @@ from loupe.predict.prices import _Beginning, _Tree
 from loupe.task import Task
 from loupe.train.batches import IGNORED_LABEL, Collator
 from loupe.train.examples import Encoder, Sample
-from loupe.train.plan import estimate_memory
+from loupe.train.load import Load
+from loupe.train.memory import estimate_memory
 from loupe.train.soft_labels import SoftLabels, collect_spellings
 
 FAMILIES = ["idefics3_checkpoint", "gemma3_checkpoint", "llava_next_checkpoint"]
@@ -259,4 +260,7 @@ def test_memory_is_estimated_where_a_tower_names_its_sizes_otherwise():
             Qwen2VLConfig(vision_config=tower, text_config=decoder)
         )
     options = TrainOptions(dataset="data", output="model")
-    assert estimate_memory(model, 100, 1, options) > 4 * model.num_parameters()
+    load = Load(samples=1, tokens=100, answer_tokens=20, crops=1)
+    memory = estimate_memory(model, load, options)
+    assert memory.peak > 16 * model.num_parameters()  # weights, gradients, two moments
+    assert memory.activations > 0

@@ -29,6 +29,7 @@ __all__ = ["WORKSPACE", "Memory", "estimate_memory"]
 # Without a model's own forward: bytes per token and channel that a layer keeps in float32, twice
 # the 34 of 16 bits (arXiv:2205.05198, section 4.1, attention maps left out).
 BYTES_KEPT = 68
+TOWER_SIZES = ("image_size", "patch_size", "hidden_size", "num_hidden_layers")
 TEXT = "decoder"  # with embeddings and head
 FOUR_BIT_BYTES = 0.5 + 1 / 64  # of a number in NF4: half a byte, and a scale for each 64
 SCRATCH_OF_MUON = 6  # copies of all matrices of one shape while they are orthogonalised
@@ -255,10 +256,12 @@ def _count_logits(model: Any, load: Load) -> int:
 
 def _activations_by_rule(config: Any, load: Load, options: TrainOptions) -> int:
     """Estimate what layers keep where the model's forward is not known part by part."""
-    decoder, tower = config.get_text_config(), getattr(config, "vision_config", None)
+    decoder = config.get_text_config()
+    tower: Any = getattr(config, "vision_config", None)
     parts = [(decoder, load.tokens)]
     is_seen = options.part_modes()["tower"] != "frozen"  # a backward pass goes through it
-    if tower is not None and hasattr(tower, "patch_size") and is_seen:
+    # Some families name the sizes of their tower otherwise, and are estimated without it.
+    if is_seen and all(isinstance(getattr(tower, size, None), int) for size in TOWER_SIZES):
         parts.append((tower, max(load.crops, 1) * (tower.image_size // tower.patch_size) ** 2))
     total = 0
     for part, places in parts:

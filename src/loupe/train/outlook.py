@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, get_args, get_type_hints
 
 from loupe.options import TrainOptions
@@ -63,10 +65,11 @@ class Outlook:
         ]
         if self.tokens_by_crops:
             lines += ["", "num_crops   tokens of a picture (fewest, middle, most)"]
-            lines += [
-                f"{crops:>9}   {few:,} {middle:,} {many:,}"
-                for crops, (few, middle, many) in self.tokens_by_crops.items()
-            ]
+            alike = groupby(self.tokens_by_crops.items(), itemgetter(1))
+            for (few, middle, many), group in alike:
+                first, *rest = (crops for crops, _ in group)
+                span = f"{first} to {rest[-1]}" if rest else str(first)
+                lines.append(f"{span:>9}   {few:,} {middle:,} {many:,}")
         lines += ["", "memory expected"]
         lines += [
             f"{name:<15}{getattr(memory, name) / GIB:8.2f} GiB"
@@ -102,11 +105,14 @@ class Outlook:
         return seconds if limit is None else min(seconds, 60 * limit)
 
     def _tell_trial(self, trial: Trial) -> list[str]:
-        minutes = (self._expected_seconds() or 0) / 60
+        seconds = self._expected_seconds() or 0
+        evaluations = self.options.evaluations
+        stepping = seconds - evaluations * trial.evaluation_seconds
+        steps = min(self.plan.steps, max(0, round(stepping / trial.step_seconds)))
         return [
             f"Tried a few steps: {trial.step_seconds:.2f} s a step and "
-            f"{trial.evaluation_seconds:.1f} s an evaluation, so at most {minutes:,.1f} min for "
-            f"{self.plan.steps:,} steps and {self.options.evaluations} evaluations; "
+            f"{trial.evaluation_seconds:.1f} s an evaluation, so {steps:,} steps and {evaluations} "
+            f"evaluation{'s' * (evaluations != 1)} take {seconds / 60:,.1f} min; "
             f"{trial.peak_bytes / GIB:.2f} GiB at the peak.",
             "It fits. Nothing was written. Next: the same command without --plan.",
         ]

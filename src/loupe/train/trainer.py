@@ -258,6 +258,7 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]  # untyped in transformers
         written = Path(self._get_output_dir(trial)) / f"checkpoint-{self.state.global_step}"
 
         def put_in_place() -> None:
+            self.state.save_to_json(str(written / checkpoints.TRAINER_STATE))
             checkpoints.place_checkpoint(written, folder)
             checkpoints.drop_all_but(
                 folder, self.args.save_total_limit, self.state.best_global_step
@@ -266,6 +267,7 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]  # untyped in transformers
         try:
             super()._save_checkpoint(model, trial)
             processes.gather(None)  # each has written its random state
+            self.state.best_model_checkpoint = None  # it is known by its step, and has moved
             processes.on_main(put_in_place)
         except (OSError, RuntimeError, SafetensorError) as error:  # torch tells a full disk so
             if processes.is_loss_of_another(error):

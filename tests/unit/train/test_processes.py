@@ -47,12 +47,13 @@ def finish(process):
 
 
 def curve(folder):
-    """Give what was logged, by step and name, but for what is said in words."""
+    """Give what was logged, by step and name, but for what is said in words, or by a clock."""
     told = {}
     for line in (folder / "metrics.jsonl").read_text("utf-8").splitlines():
         event = json.loads(line)
         told |= {(event.get("step"), name): event[name] for name in event if "train/" in name}
-    return {key: value for key, value in told.items() if key[1] != "train/predictions"}
+    left_out = ("train/predictions", "_seconds")
+    return {key: value for key, value in told.items() if not key[1].endswith(left_out)}
 
 
 def wait_for(path, process, words=""):

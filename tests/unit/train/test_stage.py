@@ -277,7 +277,7 @@ def test_the_cards_code_loads_the_model_and_answers(options, request, tmp_path, 
 
     assert done.returncode == 0, done.stderr
     predictor = Predictor.load(str(folder))
-    (answer,) = predictor.predict([Image.open(folder / "picture.jpg")])
+    (answer,) = predictor.predict([Image.open(folder / "picture.jpg")], decoding="free")
     expected = answer.text
     for token in predictor.processor.tokenizer.added_tokens_decoder.values():
         expected = expected.replace(token.content, "")  # random weights say any of them
