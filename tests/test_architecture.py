@@ -36,6 +36,7 @@ PERMITTED = {
         "predict",
         "evaluate.scores",
     },
+    "prefer": {"build.dataset", "evaluate.scores", "predict", "task", "tracking", "train", "vlm"},
     "evaluate": {"card", "predict", "task", "build.dataset"},
     "doctor": {"phi3_v", "predict", "vlm"},
 }

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from loupe.options import TrainOptions
+from loupe.options import PreferOptions, TrainOptions
 from loupe.task import Task
 
 __all__ = ["CardFacts", "as_table", "replace_test_scores", "write_card"]
@@ -33,7 +33,7 @@ TEXT_COLUMNS = 100
 class CardFacts:
     """What a card is written from."""
 
-    options: TrainOptions
+    options: TrainOptions | PreferOptions
     base: str
     """The base: a folder by its full path, a hub name, or `tiny`."""
     task: Task
@@ -128,10 +128,14 @@ def _metadata(facts: CardFacts) -> dict[str, Any]:
 
 def _introduction(facts: CardFacts) -> str:
     how = "A LoRA adapter for" if facts.is_adapter else "A fine-tuned"
+    learning = (
+        "by preferring the better of its own answers to the worse (DPO)."
+        if isinstance(facts.options, PreferOptions)
+        else "with the loss on the answer alone."
+    )
     return _wrapped(
         f"{how} `{_public_name(facts.base)}` that reads {', '.join(facts.task.fields)} off a "
-        "picture, made by [Loupe](https://pypi.org/project/loupe-vlm/) with the loss on the "
-        "answer alone."
+        f"picture, made by [Loupe](https://pypi.org/project/loupe-vlm/) {learning}"
     )
 
 
@@ -177,7 +181,7 @@ def _data(facts: CardFacts) -> str:
     return f"Fingerprint of the dataset: `{facts.dataset['fingerprint']}`\n\n{told}"
 
 
-def _told_options(options: TrainOptions) -> list[list[str]]:
+def _told_options(options: TrainOptions | PreferOptions) -> list[list[str]]:
     values = asdict(options)
     changed = {
         each.name: values[each.name]

@@ -81,6 +81,15 @@ COMMANDS = {
             " --parts.embeddings full --parts.head full",
         ),
     ),
+    "prefer": Command(
+        "loupe.prefer:prefer_answers",
+        declared.PreferOptions,
+        (
+            "loupe prefer --model model --dataset data --output preferred --learning-rate 1e-5",
+            "loupe prefer --model adapter --dataset data --output preferred --method lora"
+            " --max-rows 2000",
+        ),
+    ),
     "evaluate": Command(
         "loupe.evaluate:evaluate_model",
         declared.EvaluateOptions,

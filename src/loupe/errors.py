@@ -9,6 +9,7 @@ LoupeError
 ├── CheckpointError    a folder from which no model can be loaded
 ├── TrainError         a training run that cannot start or cannot go on
 ├── StoppedError       a run that a signal ended, with a whole checkpoint to go on from
+├── PreferError        preference tuning that cannot start or has nothing to learn from
 ├── EvaluateError      an evaluation that cannot be made
 ├── PredictError       a picture or answer that cannot be had
 └── MissingExtraError  a feature whose optional packages are not installed
@@ -57,6 +58,10 @@ class StoppedError(LoupeError):
         super().__init__(message)
         self.exit_code = 128 + signal_number
         """What a shell gives for a process that the signal ended: 143 for SIGTERM."""
+
+
+class PreferError(LoupeError):
+    """Preference tuning that cannot start, or that has nothing to learn from."""
 
 
 class EvaluateError(LoupeError):

@@ -5,6 +5,7 @@ from loupe.options.compare import CompareOptions
 from loupe.options.doctor import DoctorOptions
 from loupe.options.evaluate import EvaluateOptions
 from loupe.options.predict import PredictOptions
+from loupe.options.prefer import PreferOptions
 from loupe.options.reading import Decoding, PriceReading
 from loupe.options.sample import SampleOptions
 from loupe.options.save import save_options
@@ -18,6 +19,7 @@ __all__ = [
     "DoctorOptions",
     "EvaluateOptions",
     "PredictOptions",
+    "PreferOptions",
     "PriceReading",
     "SampleOptions",
     "TrainOptions",

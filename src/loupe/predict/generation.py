@@ -1,8 +1,8 @@
-"""The model's side of answering: one batch of pictures to texts, or to vision features."""
+"""The model's side of answering: pictures to texts, likeliest or drawn, or to features."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +18,52 @@ from loupe.predict.grammar import decode_answers
 if TYPE_CHECKING:
     from loupe.predict.predictor import Predictor
 
-__all__ = ["encode_pictures", "generate_texts"]
+__all__ = ["encode_pictures", "generate_texts", "sample_texts"]
 
 
 def generate_texts(
     predictor: Predictor, pictures: Sequence[Image.Image], max_new_tokens: int, decoding: Decoding
 ) -> list[str]:
     """Answer one batch greedily; a text ends before the token that ends answers."""
-    model, processor = predictor.model, predictor.processor
+    inputs, ends = _ask(predictor, pictures)
+    if decoding == "guided":
+        with _answering(predictor.model), torch.inference_mode():
+            said = decode_answers(predictor.model, inputs, predictor.grammar, max_new_tokens)
+    else:
+        settings = {"do_sample": False, "num_beams": 1}
+        said = _generate(predictor, inputs, ends, max_new_tokens, settings)
+    return [_decode(predictor.processor, ids, ends) for ids in said]
+
+
+def sample_texts(
+    predictor: Predictor,
+    pictures: Sequence[Image.Image],
+    max_new_tokens: int,
+    count: int,
+    temperature: float,
+) -> list[list[str | None]]:
+    """Draw so many answers to each picture of one batch, freely, by torch's random numbers.
+
+    None stands for an answer that was cut off at `max_new_tokens`.
+    """
+    inputs, ends = _ask(predictor, pictures)
+    settings = {
+        "do_sample": True,
+        "temperature": temperature,
+        "top_k": 0,
+        "top_p": 1.0,
+        "num_return_sequences": count,
+    }
+    said = _generate(predictor, inputs, ends, max_new_tokens, settings)
+    texts = [
+        _decode(predictor.processor, ids, ends) if ends.intersection(ids) else None for ids in said
+    ]
+    return [texts[start : start + count] for start in range(0, len(texts), count)]
+
+
+def _ask(predictor: Predictor, pictures: Sequence[Image.Image]) -> tuple[Any, set[int]]:
+    """Give the model's inputs for the question about each picture, and the ends of answers."""
+    processor = predictor.processor
     dialogue = vlm.make_dialogue(processor, predictor.task.question)
     inputs = processor(
         text=[dialogue.prompt] * len(pictures),
@@ -33,22 +71,28 @@ def generate_texts(
         padding=True,
         padding_side="left",
         return_tensors="pt",
-    ).to(model.device)
-    ends = _ending_ids(processor, dialogue)
-    with _answering(model), torch.inference_mode():
-        if decoding == "guided":
-            said = decode_answers(model, inputs, predictor.grammar, max_new_tokens)
-        else:
-            generated = model.generate(
-                **inputs,
-                max_new_tokens=max_new_tokens,
-                do_sample=False,
-                num_beams=1,
-                eos_token_id=sorted(ends),
-                pad_token_id=processor.tokenizer.pad_token_id,
-            )
-            said = generated[:, inputs["input_ids"].shape[1] :].tolist()  # (pictures, new tokens)
-    return [_decode(processor, ids, ends) for ids in said]
+    ).to(predictor.model.device)
+    return inputs, _ending_ids(processor, dialogue)
+
+
+def _generate(
+    predictor: Predictor,
+    inputs: Any,
+    ends: set[int],
+    max_new_tokens: int,
+    settings: Mapping[str, Any],
+) -> list[list[int]]:
+    """Give the new tokens of each answer, written by transformers' own `generate`."""
+    with _answering(predictor.model), torch.inference_mode():
+        generated = predictor.model.generate(
+            **inputs,
+            max_new_tokens=max_new_tokens,
+            eos_token_id=sorted(ends),
+            pad_token_id=predictor.processor.tokenizer.pad_token_id,
+            **settings,
+        )
+    said: list[list[int]] = generated[:, inputs["input_ids"].shape[1] :].tolist()
+    return said
 
 
 def encode_pictures(

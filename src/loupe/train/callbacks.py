@@ -45,6 +45,8 @@ METRIC_NAMES = {  # the Trainer's names, as trackers know them
     "eval_loss": "train/validation_loss",
     "step_seconds": "train/step_seconds",
     "data_wait_seconds": "train/data_wait_seconds",
+    "rewards/accuracies": "train/pairs_ranked_right",  # this and the next: TRL's, by `loupe prefer`
+    "rewards/margins": "train/reward_margin",
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -106,6 +107,20 @@ class Encoder:
             answer, places = self._task.format_fields(values)
         except FieldError as error:
             return LeftOut(row_id, "value", str(error))
+        return self.encode_answer(row_id, answer, size, places)
+
+    def encode_answer(
+        self,
+        row_id: str,
+        answer: str,
+        size: tuple[int, int],
+        places: Mapping[str, tuple[int, int]] = MappingProxyType({}),
+    ) -> Example | LeftOut:
+        """Encode an answer as it is said, which need not parse; `places` tells where fields stand.
+
+        Raises:
+            TrainError: the tokenizer melts the prompt's end and the answer's begin together.
+        """
         answer_ids, spans = self._answer_ids(answer)
         reserved = [token for token in answer_ids[:-1] if token in self._reserved]
         if reserved or answer_ids[-1:] != (self._dialogue.end_id,):

@@ -17,7 +17,7 @@ from loupe.train.examples import Encoder, Example, LeftOut
 from loupe.train.pictures import PictureCache
 from loupe.train.validation import Validation, check_best_metric
 
-__all__ = ["Material", "check_best_metric_of", "gather_material"]
+__all__ = ["Material", "check_best_metric_of", "gather_material", "gather_validation"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def gather_material(dataset: Dataset, predictor: Predictor, options: TrainOption
     counts = {ids: ids.count(image_token) for ids in {example.prompt_ids for example in examples}}
     return Material(
         train=train,
-        validation=_gather_validation(dataset, predictor, encoder, options),
+        validation=gather_validation(dataset, predictor, encoder, options),
         left_out=tuple(left_out),
         picture_tokens=(min(counts.values()), max(counts.values())),
     )
@@ -92,9 +92,14 @@ def _choose_validation(split: Split, options: TrainOptions) -> list[int]:
     return sorted(random.Random(options.seed).sample(range(len(split)), count))
 
 
-def _gather_validation(
+def gather_validation(
     dataset: Dataset, predictor: Predictor, encoder: Encoder, options: TrainOptions
 ) -> Validation | None:
+    """Encode as many validation rows as are to be answered, drawn by seed; None for none.
+
+    Raises:
+        TrainError: best_metric has no rows to be taken from.
+    """
     split = dataset.rows("validation")
     examples, rows, _ = _encode(split, _choose_validation(split, options), encoder)
     if not examples:

@@ -9,7 +9,7 @@ import inspect
 import logging
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ from loupe.train.soft_labels import SoftLabels
 from loupe.train.trainer import AnswerTrainer
 from loupe.train.validation import Validation
 
-__all__ = ["Outcome", "choose_precision", "soften_labels", "train_on"]
+__all__ = ["Learning", "Outcome", "choose_precision", "soften_labels", "train_on"]
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +69,14 @@ class Outcome:
     """Means over all steps: `step_seconds`, and of these `data_wait_seconds`."""
 
 
+@dataclass(frozen=True)
+class Learning:
+    """How is learnt: by a kind of trainer, and by what makes its arguments of the Trainer's."""
+
+    trainer: Callable[..., AnswerTrainer]
+    arguments: Callable[..., TrainingArguments]
+
+
 def train_on(
     predictor: Predictor,
     train: Dataset[Sample],
@@ -81,7 +89,8 @@ def train_on(
 
     Args:
         predictor: the model, ready to be trained, with processor and task.
-        train: samples by draw (place, epoch), with `lengths` and, for price_spread, `spellings`.
+        train: samples by draw (place, epoch), with `lengths` and, for price_spread, `spellings`;
+            its `learning`, where it has one, says how is learnt from it.
         validation: rows to answer from time to time; None for none.
         options: of these `dataset` and `model` are not read.
         tracker: started.
@@ -146,6 +155,7 @@ def _make_trainer(
     make = find_optimizer(options.optimizer, rate, predictor.model.device.type)
     longest = max(train.lengths)  # type: ignore[attr-defined]  # a Dataset of ours has them
     at_once = samples_at_once(predictor.model, options, longest, vlm.choose_device("auto"))
+    learning = getattr(train, "learning", None) or Learning(AnswerTrainer, TrainingArguments)
     trainer: AnswerTrainer
 
     def make_optimizer(model: Any) -> tuple[Optimizer, LRScheduler]:
@@ -166,8 +176,8 @@ def _make_trainer(
         tracker.predictions("train/predictions", rows, step)
         return scores
 
-    trainer = AnswerTrainer(
-        _arguments(options, pace.clock.max_steps, at_once),
+    trainer = learning.trainer(
+        _arguments(options, pace.clock.max_steps, at_once, learning.arguments),
         predictor,
         train,
         make_optimizer=make_optimizer,
@@ -195,7 +205,9 @@ def soften_labels(
     )
 
 
-def _arguments(options: TrainOptions, steps: int, at_once: int) -> TrainingArguments:
+def _arguments(
+    options: TrainOptions, steps: int, at_once: int, kind: Callable[..., TrainingArguments]
+) -> TrainingArguments:
     device = vlm.choose_device("auto")
     # transformers 5.23 renamed it; the old name goes away with 6.
     known = inspect.signature(TrainingArguments).parameters
@@ -233,7 +245,7 @@ def _arguments(options: TrainOptions, steps: int, at_once: int) -> TrainingArgum
         "label_names": ["labels"],
         "ddp_find_unused_parameters": True,  # a CLIP tower's last layer never runs
     }
-    arguments = TrainingArguments(**settings)
+    arguments = kind(**settings)
     if arguments.n_gpu > 1:
         # Else the Trainer would deal one process's batch out to all GPUs with DataParallel, which
         # cannot cut pictures of several crops. torchrun starts one process for each GPU.

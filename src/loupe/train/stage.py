@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loupe.errors import TrainError
-from loupe.options import TrainOptions, save_options
+from loupe.options import PreferOptions, TrainOptions, save_options
 
 if TYPE_CHECKING:
     from loupe.build.dataset import Dataset
@@ -20,7 +20,17 @@ if TYPE_CHECKING:
     from loupe.train.plan import Plan
     from loupe.train.run import Outcome
 
-__all__ = ["TrainResult", "load_to_train", "train_model", "train_or_plan"]
+__all__ = [
+    "TOLD_OF_MODEL",
+    "TrainResult",
+    "base_name",
+    "check_resumable",
+    "load_to_train",
+    "tell_time",
+    "train_model",
+    "train_or_plan",
+    "write_model_card",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +64,7 @@ class TrainResult:
         record, metric = self.record, self.record["best_metric"]
         score = record["best_score"]
         told = "" if score is None else f"; best {metric} {score:.3f} at step {record['best_step']}"
-        lines = [f"Trained {record['steps']:,} steps in {_minutes(record['seconds'])}{told}."]
+        lines = [f"Trained {record['steps']:,} steps in {tell_time(record['seconds'])}{told}."]
         if "step_seconds" in record:
             share = record["data_wait_seconds"] / record["step_seconds"]
             lines.append(
@@ -134,7 +144,7 @@ def _start(options: TrainOptions) -> TrainResult:
     def prepare() -> None:
         differing = tuple(checkpoints.differing_options(folder, asdict(options)))
         checkpoints.prepare_output(folder, overwrite=options.overwrite)
-        _check_resumable(folder, differing, dataset, options)
+        check_resumable(folder, differing, dataset, options)
         save_options(options, folder)
 
     processes.on_main(prepare)
@@ -158,7 +168,7 @@ def _train(
     held = held_memory()
     predictor = load_to_train(options, dataset)
     loaded = held_memory() - held
-    predictor.model, targets = choose_trained(predictor.model, options, _base_name(options.model))
+    predictor.model, targets = choose_trained(predictor.model, options, base_name(options.model))
     material = gather_material(dataset, predictor, options)
     memory = expect_memory(options, dataset, predictor, material, loaded)
     plan = make_plan(predictor.model, targets, material, options, memory, processes.count())
@@ -223,10 +233,10 @@ def _finish(
     from loupe.train.features import FEATURES
 
     checkpoints.copy_model_files(outcome.checkpoint, folder)
-    _write_card(folder, outcome, predictor, dataset, options)
+    write_model_card(folder, outcome, predictor, dataset, options)
     record = {
         "format": 1,
-        "base": _base_name(options.model),
+        "base": base_name(options.model),
         "method": options.method,
         "parts": {part: list(counts) for part, counts in plan.parts.items()},
         "steps": outcome.steps,
@@ -245,20 +255,22 @@ def _finish(
     return record
 
 
-def _write_card(
+def write_model_card(
     folder: Path,
     outcome: Outcome,
     predictor: Predictor,
     dataset: Dataset,
-    options: TrainOptions,
+    options: TrainOptions | PreferOptions,
 ) -> None:
+    """Write the card of a finished run; what is said of the model is that of the outcome's step."""
     from loupe.card import CardFacts, write_card
     from loupe.vlm import make_dialogue
 
     model = predictor.model
+    adapters = getattr(model, "peft_config", {})
     facts = CardFacts(
         options=options,
-        base=_base_name(options.model),
+        base=adapters["default"].base_model_name_or_path if adapters else base_name(options.model),
         task=predictor.task,
         prompt=make_dialogue(predictor.processor, predictor.task.question).prompt,
         end_ids=model.generation_config.eos_token_id,
@@ -341,15 +353,20 @@ def _arithmetic(options: TrainOptions) -> Any:
     return getattr(torch, WEIGHT_TYPES[choose_precision(options.precision, choose_device("auto"))])
 
 
-def _base_name(model: str) -> str:
+def base_name(model: str) -> str:
     """Give the name under which a model is found again from elsewhere."""
     path = Path(model).expanduser()
     return str(path.resolve()) if path.is_dir() else model
 
 
-def _check_resumable(
+def check_resumable(
     folder: Path, differing: tuple[str, ...], dataset: Dataset, options: TrainOptions
 ) -> None:
+    """Refuse to go on with a run that was begun otherwise: its options, dataset or processes.
+
+    Raises:
+        TrainError: the message names what differs.
+    """
     from loupe.train import checkpoints, processes
 
     if options.overwrite or checkpoints.find_last_checkpoint(folder) is None:
@@ -374,5 +391,6 @@ def _check_resumable(
         )
 
 
-def _minutes(seconds: float) -> str:
+def tell_time(seconds: float) -> str:
+    """Write a duration as people say it."""
     return f"{seconds // 60:.0f} min {seconds % 60:.0f} s" if seconds >= 60 else f"{seconds:.0f} s"

@@ -104,12 +104,8 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]  # untyped in transformers
         evaluate_now: Callable[[], Scores | None],
         soft_labels: SoftLabels | None = None,
     ) -> None:
-        super().__init__(
-            args=args,
-            model=predictor.model,
-            train_dataset=FilledDataset(train_dataset),
-            data_collator=Collator(predictor.processor, soft_labels),
-        )
+        material = self._material(predictor, train_dataset, soft_labels)
+        super().__init__(args=args, model=predictor.model, **material)
         if not has_answer_loss(self.model):
             self.compute_loss_func = answer_loss
         self.remove_callback(PrinterCallback)  # it prints to stdout
@@ -134,6 +130,15 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]  # untyped in transformers
     """Most tokens of a batch; None goes by the number of samples in `args`."""
     _is_sharded = False
     _order: LengthGroupedOrder | TokenBatches
+
+    def _material(
+        self, predictor: Predictor, train_dataset: Any, soft_labels: SoftLabels | None
+    ) -> dict[str, Any]:
+        """Give the Trainer's settings of what is learnt from."""
+        return {
+            "train_dataset": FilledDataset(train_dataset),
+            "data_collator": Collator(predictor.processor, soft_labels),
+        }
 
     def get_batch_samples(self, *settings: Any, **more: Any) -> Any:
         """Collect the batches of one step, and measure how long they are waited for."""
