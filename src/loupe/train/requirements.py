@@ -9,6 +9,8 @@ from loupe.options import TrainOptions
 
 __all__ = ["check_requirements"]
 
+DIVIDING = "_defer_fsdp_gradient_reduction"  # what our Trainer overrides where a model is divided
+
 
 def check_requirements(options: TrainOptions) -> None:
     """Check method, precision, optimizer and schedule against what is installed and built in.
@@ -21,6 +23,8 @@ def check_requirements(options: TrainOptions) -> None:
         raise MissingExtraError("Training", "accelerate", "train")
     if options.method != "full" and find_spec("peft") is None:
         raise MissingExtraError(f"Training adapters (--method {options.method})", "peft", "train")
+    import transformers
+
     from loupe.train import processes
     from loupe.train.optimizer import default_learning_rate, find_optimizer
     from loupe.train.schedule import learning_rate_course
@@ -34,6 +38,11 @@ def check_requirements(options: TrainOptions) -> None:
             f"sharding fsdp divides a model among several processes; there is {processes.count()}, "
             f"and method {options.method}. Start it with torchrun, with method full or lora; or "
             "choose --sharding none."
+        )
+    if options.sharding == "fsdp" and not hasattr(transformers.Trainer, DIVIDING):
+        raise TrainError(
+            f"sharding fsdp was made with transformers 5.23, and its Trainer knows what "
+            f"{transformers.__version__} does not. Upgrade it, or choose --sharding none."
         )
     if options.precision == "fp16" and device == "cpu":
         raise TrainError(

@@ -52,3 +52,11 @@ def test_qlora_on_a_gpu_names_the_extra_of_bitsandbytes(monkeypatch, without):
     without("bitsandbytes")
     with pytest.raises(MissingExtraError, match=r"needs bitsandbytes: .*loupe-vlm\[qlora\]"):
         check_requirements(options(method="qlora"))
+
+
+def test_a_transformers_that_cannot_divide_a_model_is_refused(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    check_requirements(options(sharding="fsdp"))
+    monkeypatch.delattr("transformers.Trainer._defer_fsdp_gradient_reduction")
+    with pytest.raises(TrainError, match=r"made with transformers 5.23, .* --sharding none"):
+        check_requirements(options(sharding="fsdp"))
