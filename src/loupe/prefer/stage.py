@@ -143,13 +143,13 @@ def _prefer(
 ) -> dict[str, Any]:
     from loupe.prefer.material import encode_pairs, rank_drawn_answers
     from loupe.prefer.tuned import choose_tuned
-    from loupe.tracking import RunDescription
     from loupe.train import checkpoints, processes
     from loupe.train.examples import Encoder
     from loupe.train.material import gather_validation
     from loupe.train.plan import count_steps
+    from loupe.train.records import TOLD_OF_MODEL, base_name, describe_run
     from loupe.train.run import train_on
-    from loupe.train.stage import TOLD_OF_MODEL, base_name, load_to_train
+    from loupe.train.stage import load_to_train
     from loupe.vlm import count_parameters_by_part
 
     folder = Path(options.output)
@@ -160,9 +160,8 @@ def _prefer(
     encoder = Encoder(predictor.processor, predictor.task)
     pairs = encode_pairs(ranked, split, encoder, predictor, options)
     validation = gather_validation(dataset, predictor, encoder, settings)
-    resumed_step = checkpoints.find_resumed_step(folder)
     plan = checkpoints.read_record(folder / checkpoints.PLAN) or {}
-    if resumed_step is None:
+    if checkpoints.find_resumed_step(folder) is None:
         scored = validation.score() if validation else None
         plan = {
             "dataset_fingerprint": dataset.info["fingerprint"],
@@ -180,18 +179,7 @@ def _prefer(
         f"{steps:,}",
         options.batch_size * options.gradient_accumulation,
     )
-    tracker.start(
-        RunDescription(
-            job_type="prefer",
-            project=options.project,
-            name=options.run_name,
-            folder=folder,
-            options=asdict(options),
-            dataset={name: dataset.info.get(name) for name in ("fingerprint", "counts", "task")},
-            dataset_folder=dataset.path,
-            resumed_step=resumed_step,
-        )
-    )
+    tracker.start(describe_run("prefer", options, dataset))
     has_failed = True
     try:
         outcome = train_on(predictor, pairs, validation, settings, tracker, steps)
@@ -229,23 +217,12 @@ def _finish(
 ) -> dict[str, Any]:
     """Copy the best model out of its checkpoint and write the record, last."""
     from loupe.train import checkpoints
-    from loupe.train.stage import base_name, write_model_card
+    from loupe.train.records import record_outcome, write_model_card
 
     folder = Path(options.output)
     checkpoints.copy_model_files(outcome.checkpoint, folder)
     told = replace(options, best_metric=settings.best_metric)
     write_model_card(folder, outcome, predictor, dataset, told)
-    record = {
-        "format": 1,
-        "base": base_name(options.model),
-        "method": options.method,
-        "steps": outcome.steps,
-        "seconds": round(outcome.seconds, 1),
-        **{name: round(value, 4) for name, value in outcome.times.items()},
-        "best_metric": settings.best_metric,
-        "best_step": outcome.best_step,
-        "best_score": outcome.best_score,
-        **facts,
-    }
+    record = {**record_outcome(outcome, settings), **facts}
     checkpoints.write_record(folder / checkpoints.FINISHED, record)
     return record

@@ -19,7 +19,7 @@ from loupe.train.outlook import Change, Outlook, suggest_changes
 from loupe.train.plan import make_plan
 from loupe.train.requirements import check_requirements
 from loupe.train.run import choose_precision
-from loupe.train.stage import load_to_train
+from loupe.train.stage import choose_weight_type, load_to_train
 from loupe.train.trial import Trial, available_memory, held_memory, try_run, watch_memory
 
 __all__ = ["expect_memory", "plan_training"]
@@ -49,7 +49,7 @@ def plan_training(options: TrainOptions) -> Outlook:
     standing = _weigh_standing(dataset, predictor, model_bytes=0)
 
     def estimate(changed: TrainOptions, load: Load) -> Memory:
-        return replace(_estimate(changed, dataset, load), **standing)
+        return replace(_estimate(changed, load), **standing)
 
     memory = estimate(options, load)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
@@ -77,16 +77,16 @@ def expect_memory(
 ) -> Memory:
     """Expect a run's memory from its rows; `loaded_bytes` came in with the predictor's model."""
     load = find_load(material, dataset.rows("train"), predictor, options)
-    memory = _estimate(options, dataset, load)
+    memory = _estimate(options, load)
     # Weights are mapped from their file, and resident in part; with them came libraries.
     resident = min(loaded_bytes, memory.weights)
     return replace(memory, **_weigh_standing(dataset, predictor, resident))
 
 
-def _estimate(options: TrainOptions, dataset: Dataset, load: Load) -> Memory:
+def _estimate(options: TrainOptions, load: Load) -> Memory:
     """Estimate a run on a model without weights: packed or sharded ones cannot be counted on."""
     device = vlm.choose_device("auto")
-    model = load_to_train(options, dataset, has_weights=False).model
+    model = vlm.build_without_weights(options.model, choose_weight_type(options))
     with torch.device("meta"):
         model, _ = choose_trained(model, options, options.model)
     precision = choose_precision(options.precision, device)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loupe.errors import TrainError
-from loupe.options import PreferOptions, TrainOptions, save_options
+from loupe.options import TrainOptions, save_options
 
 if TYPE_CHECKING:
     from loupe.build.dataset import Dataset
@@ -21,29 +21,19 @@ if TYPE_CHECKING:
     from loupe.train.run import Outcome
 
 __all__ = [
-    "TOLD_OF_MODEL",
     "TrainResult",
-    "base_name",
     "check_resumable",
+    "choose_weight_type",
     "load_to_train",
     "tell_time",
     "train_model",
     "train_or_plan",
-    "write_model_card",
 ]
 
 logger = logging.getLogger(__name__)
 
 NAMED_LEFT_OUT = 100
 WEIGHT_TYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
-TOLD_OF_MODEL = (
-    "base",
-    "method",
-    "best_metric",
-    "best_step",
-    "best_score",
-    "dataset_fingerprint",
-)
 
 
 @dataclass(frozen=True)
@@ -155,13 +145,15 @@ def _start(options: TrainOptions) -> TrainResult:
 def _train(
     options: TrainOptions, dataset: Dataset, folder: Path, tracker: Tracker
 ) -> dict[str, Any]:
-    from loupe.tracking import RunDescription
+    import torch
+
     from loupe.train import checkpoints, processes
     from loupe.train.adapters import choose_trained
     from loupe.train.features import keep_features
     from loupe.train.material import gather_material
     from loupe.train.plan import make_plan
     from loupe.train.planning import expect_memory
+    from loupe.train.records import TOLD_OF_MODEL, base_name, describe_run
     from loupe.train.run import train_on
     from loupe.train.trial import held_memory
 
@@ -177,7 +169,7 @@ def _train(
         dataset.rows("train"),
         material.train,
         options,
-        _arithmetic(options),
+        getattr(torch, _arithmetic(options)),
         repeats=plan.passes > 1,
     )
     for line in [*plan.describe(options), features]:
@@ -194,18 +186,7 @@ def _train(
         "left_out_rows": left_out,
     }
     processes.on_main(lambda: checkpoints.write_record(folder / checkpoints.PLAN, told))
-    tracker.start(
-        RunDescription(
-            job_type="train",
-            project=options.project,
-            name=options.run_name,
-            folder=folder,
-            options=asdict(options),
-            dataset={name: dataset.info.get(name) for name in ("fingerprint", "counts", "task")},
-            dataset_folder=dataset.path,
-            resumed_step=checkpoints.find_resumed_step(folder),
-        )
-    )
+    tracker.start(describe_run("train", options, dataset))
     has_failed = True
     try:
         outcome = train_on(predictor, train, material.validation, options, tracker, plan.steps)
@@ -231,20 +212,13 @@ def _finish(
     """Copy the best model out of its checkpoint and write the record, last."""
     from loupe.train import checkpoints
     from loupe.train.features import FEATURES
+    from loupe.train.records import record_outcome, write_model_card
 
     checkpoints.copy_model_files(outcome.checkpoint, folder)
     write_model_card(folder, outcome, predictor, dataset, options)
     record = {
-        "format": 1,
-        "base": base_name(options.model),
-        "method": options.method,
+        **record_outcome(outcome, options),
         "parts": {part: list(counts) for part, counts in plan.parts.items()},
-        "steps": outcome.steps,
-        "seconds": round(outcome.seconds, 1),
-        **{name: round(value, 4) for name, value in outcome.times.items()},
-        "best_metric": options.best_metric,
-        "best_step": outcome.best_step,
-        "best_score": outcome.best_score,
         "train_rows": plan.train_rows,
         "left_out": plan.left_out,
         "dataset_fingerprint": dataset.info["fingerprint"],
@@ -253,33 +227,6 @@ def _finish(
         shutil.rmtree(folder / FEATURES, ignore_errors=True)
     checkpoints.write_record(folder / checkpoints.FINISHED, record)
     return record
-
-
-def write_model_card(
-    folder: Path,
-    outcome: Outcome,
-    predictor: Predictor,
-    dataset: Dataset,
-    options: TrainOptions | PreferOptions,
-) -> None:
-    """Write the card of a finished run; what is said of the model is that of the outcome's step."""
-    from loupe.card import CardFacts, write_card
-    from loupe.vlm import make_dialogue
-
-    model = predictor.model
-    adapters = getattr(model, "peft_config", {})
-    facts = CardFacts(
-        options=options,
-        base=adapters["default"].base_model_name_or_path if adapters else base_name(options.model),
-        task=predictor.task,
-        prompt=make_dialogue(predictor.processor, predictor.task.question).prompt,
-        end_ids=model.generation_config.eos_token_id,
-        is_phi3_v=model.config.model_type == "phi3_v",
-        dataset=dataset.info,
-        scores=outcome.best_scores,
-        best_step=outcome.best_step,
-    )
-    write_card(folder, facts)
 
 
 def load_to_train(
@@ -298,7 +245,6 @@ def load_to_train(
 
     from loupe.predict import Predictor
     from loupe.train.adapters import four_bit_settings
-    from loupe.train.run import choose_precision
     from loupe.vlm import (
         build_without_weights,
         choose_device,
@@ -314,9 +260,7 @@ def load_to_train(
     device = choose_device("auto")
     if device == "cuda":
         device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"  # torchrun sets it; 4 bits stay there
-    precision = choose_precision(options.precision, device)
-    # What is trained is in float32; what stays as it is beneath adapters need not be.
-    kept = "float32" if options.method == "full" else WEIGHT_TYPES[precision]
+    kept = choose_weight_type(options)
     if has_weights:
         model, processor = load_model_and_processor(
             options.model,
@@ -343,20 +287,20 @@ def load_to_train(
     return Predictor(model, processor, dataset.task)
 
 
-def _arithmetic(options: TrainOptions) -> Any:
-    """Give the dtype in which a run computes."""
-    import torch
+def choose_weight_type(options: TrainOptions) -> str:
+    """Name the dtype of the weights while training.
 
+    What is trained is in float32; what stays as it is beneath adapters need not be.
+    """
+    return "float32" if options.method == "full" else _arithmetic(options)
+
+
+def _arithmetic(options: TrainOptions) -> str:
+    """Name the dtype in which a run computes."""
     from loupe.train.run import choose_precision
     from loupe.vlm import choose_device
 
-    return getattr(torch, WEIGHT_TYPES[choose_precision(options.precision, choose_device("auto"))])
-
-
-def base_name(model: str) -> str:
-    """Give the name under which a model is found again from elsewhere."""
-    path = Path(model).expanduser()
-    return str(path.resolve()) if path.is_dir() else model
+    return WEIGHT_TYPES[choose_precision(options.precision, choose_device("auto"))]
 
 
 def check_resumable(
