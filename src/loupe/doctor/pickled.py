@@ -49,6 +49,7 @@ def _describe(path: Path, expected: Collection[str]) -> str:
             if len(pickles) != 1 or pickles[0].file_size > LONGEST_PICKLE:
                 return f"It is a zip of {len(listed)} files, not as torch writes them."
             words = archive.read(pickles[0])
+    # The last two: a compression that is not known, and a file that is encrypted.
     except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError):
         return "It is no zip as torch writes them since 1.6, so nothing more can be told of it."
     size = sum(each.file_size for each in storages)

@@ -130,7 +130,10 @@ class Phi3VModel(Phi3VPreTrainedModel, Phi3Model):  # type: ignore[misc]  # unty
                 f"{given} came without image_sizes, which say how many of the crops are real. "
                 "Pass on both, as the processor returns them."
             )
-        return self.vision_embed_tokens(pixel_values, image_sizes, tower_features)  # type: ignore[no-any-return]
+        features: tuple[torch.Tensor, ...] = self.vision_embed_tokens(
+            pixel_values, image_sizes, tower_features
+        )
+        return features
 
     def forward(  # noqa: PLR0913, PLR0917  # transformers sets it
         self,

@@ -79,7 +79,8 @@ class Phi3VImageEmbedding(nn.Module):
     def encode_crops(self, pixel_values: Any, image_sizes: torch.Tensor) -> torch.Tensor:
         """Run the tower. For shapes see `Phi3VModel.get_tower_features`."""
         grids = grids_from_sizes(image_sizes, self.crop_size)
-        return self.img_processor(select_real_crops(pixel_values, grids))  # type: ignore[no-any-return]
+        features: torch.Tensor = self.img_processor(select_real_crops(pixel_values, grids))
+        return features
 
     def _arrange(self, merged: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
         """Order one picture's tokens: its grid of crops, `glb_GN`, the view of the whole.

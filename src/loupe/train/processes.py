@@ -72,7 +72,7 @@ def together(device: str) -> Iterator[None]:
         if is_main():
             raise
         raise SystemExit(stopped.exit_code) from stopped
-    except Exception as error:
+    except Exception as error:  # whatever ends this process must end the others
         if not _is_first_failure():
             raise SystemExit(1) from error
         if is_loss_of_another(error):

@@ -111,7 +111,7 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]  # untyped in transformers
         self.remove_callback(PrinterCallback)  # it prints to stdout
         self.add_callback(LossWindow(self))
         self._predictor = predictor
-        self._lengths: Sequence[int] = train_dataset.lengths  # type: ignore[attr-defined]
+        self._lengths: Sequence[int] = train_dataset.lengths  # type: ignore[attr-defined]  # ours
         self._make_optimizer = make_optimizer
         self._evaluate_now = evaluate_now
         self._features = getattr(train_dataset, "features", None)
@@ -220,7 +220,7 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]  # untyped in transformers
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Give batches by samples, as the Trainer makes them, or by tokens."""
         if self.batch_tokens is None:
-            loader = super().get_train_dataloader()
+            loader: DataLoader[Any] = super().get_train_dataloader()
         else:
             self._order = TokenBatches(self._lengths, self.batch_tokens, self.args.seed)
             by_tokens = DataLoader(
@@ -231,7 +231,7 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]  # untyped in transformers
                 pin_memory=self.args.dataloader_pin_memory,
             )
             loader = self.accelerator.prepare(by_tokens)
-        return loader  # type: ignore[no-any-return]
+        return loader
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[Any]:
         count = self.args.world_size
