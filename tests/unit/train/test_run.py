@@ -69,6 +69,19 @@ def run(predictor, make, options, steps, *, tracker=None, rows=8):
     return train_on(predictor, train, validation, options, Trackers([tracker]), steps)
 
 
+def scored_run(predictor, make, options, steps, losses):
+    """Run with these losses on validation rows, one at each evaluation."""
+    left = iter(losses)
+    validation = make.validation(predictor, 2)
+    validation.score = lambda _: ({"loss": next(left)}, [])
+    folder = Path(options.output)
+    folder.mkdir(exist_ok=True)
+    tracker = JsonlTracker()
+    tracker.start(describe(folder))
+    train, _ = make.rows(predictor, 8)
+    return train_on(predictor, train, validation, options, tracker, steps)
+
+
 def weights_of(outcome):
     from safetensors.torch import load_file
 
@@ -214,16 +227,9 @@ def test_a_stopped_run_goes_on_as_if_it_had_never_been_stopped(make, tiny_checkp
 
 def test_a_run_without_a_better_score_ends_early(predictor, make, tmp_path):
     options = options_for(tmp_path / "model", evaluations=8, patience=2)
-    scores = iter([3.0, 1.0, 2.0, 4.0, 0.5])
-    validation = make.validation(predictor, 2)
-    validation.score = lambda _: ({"loss": next(scores)}, [])
-    (tmp_path / "model").mkdir()
-    tracker = JsonlTracker()
-    tracker.start(describe(tmp_path / "model"))
-    train, _ = make.rows(predictor, 8)
-    outcome = train_on(predictor, train, validation, options, tracker, 16)
+    outcome = scored_run(predictor, make, options, 16, [3.0, 1.0, 2.0, 4.0, 0.5])
     assert (outcome.best_step, outcome.steps) == (4, 8)
-    again = train_on(predictor, train, validation, options, tracker, 16)
+    again = scored_run(predictor, make, options, 16, [])
     assert again.steps == 8  # it is at its end
 
 
@@ -419,15 +425,7 @@ def test_a_run_ends_when_its_time_is_up(predictor, make, tmp_path):
 
 def test_the_best_model_is_kept_where_the_last_is_worse(predictor, make, tmp_path):
     options = options_for(tmp_path / "model", evaluations=4, keep_checkpoints=1)
-    scores = iter([3.0, 1.0, 2.0, 4.0])
-    validation = make.validation(predictor, 2)
-    validation.score = lambda _: ({"loss": next(scores)}, [])
-    (tmp_path / "model").mkdir()
-    tracker = JsonlTracker()
-    tracker.start(describe(tmp_path / "model"))
-    train, _ = make.rows(predictor, 8)
-
-    outcome = train_on(predictor, train, validation, options, tracker, 8)
+    outcome = scored_run(predictor, make, options, 8, [3.0, 1.0, 2.0, 4.0])
 
     assert (outcome.best_step, outcome.best_score, outcome.steps) == (4, 1.0, 8)
     assert outcome.checkpoint.name == "checkpoint-4"
