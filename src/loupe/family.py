@@ -18,12 +18,13 @@ import torch
 from loupe.errors import CheckpointError
 from loupe.phi3_v import Phi3VProcessor
 from loupe.phi3_v.image_processing_phi3_v import fit_to_crops
-from loupe.phi3_v.loss_phi3_v import score_labels, share_labels
+from loupe.phi3_v.loss_phi3_v import IGNORED_LABEL, score_labels, share_labels
 
 if TYPE_CHECKING:
     from PIL import Image
 
 __all__ = [
+    "IGNORED_LABEL",
     "PARTS",
     "PHI3_V_END",
     "Dialogue",
@@ -42,7 +43,6 @@ __all__ = [
 PHI3_V_PROMPT = "<|user|>\n<|image_1|>{question}<|end|><|assistant|>\n"
 PHI3_V_END = "<|end|>"
 ANSWER = "An answer."  # stands for any where a template is looked at
-IGNORED_LABEL = -100
 PARTS = {  # the first whose pattern a parameter's name holds is its part
     "tower": r"img_processor|(?:vision|image|video|audio)_(?:tower|model|encoder)"
     r"|visual\.(?!\w*merger)",

@@ -27,6 +27,7 @@ from transformers.utils import logging
 
 from loupe.errors import CheckpointError, MissingExtraError
 from loupe.family import (
+    IGNORED_LABEL,
     PARTS,
     PHI3_V_END,
     Dialogue,
@@ -44,6 +45,7 @@ from loupe.family import (
 from loupe.phi3_v import register
 
 __all__ = [
+    "IGNORED_LABEL",
     "PARTS",
     "PHI3_V_END",
     "PICKLED_WEIGHTS",

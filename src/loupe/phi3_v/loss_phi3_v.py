@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-IGNORED_LABEL = -100
+IGNORED_LABEL = -100  # what PyTorch's cross-entropy leaves out
 
 
 class LabelShares(NamedTuple):

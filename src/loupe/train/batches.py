@@ -19,6 +19,7 @@ from loupe.train import processes
 from loupe.train.examples import Example, Sample
 from loupe.train.pictures import PictureCache, vary_picture
 from loupe.train.soft_labels import SoftLabels, Spellings, collect_spellings
+from loupe.vlm import IGNORED_LABEL
 
 __all__ = [
     "IGNORED_LABEL",
@@ -32,7 +33,6 @@ __all__ = [
     "samples_at_once",
 ]
 
-IGNORED_LABEL = -100  # what PyTorch's cross-entropy leaves out
 BATCHES_PER_POOL = 32  # samples of like length are sought among so many batches
 TOKENS_AT_ONCE = 3072  # more at a time make a CPU no faster (benchmarks/train_step.py)
 
