@@ -80,7 +80,7 @@ def measure_steps(
     model.train()
     model.model.vision_embed_tokens.img_processor.requires_grad_(False)
     optimizer = build_optimizer(model, "muon", 1e-4, 0.0)
-    featured = FeaturedDataset(train, [f"{place:064}" for place in range(len(train))], store)
+    featured = FeaturedDataset(train, [[f"{place:064}"] for place in range(len(train))], store)
     counts = dict.fromkeys(("pixels", "first pass", "kept"), 0)
 
     def places(name: str) -> range:

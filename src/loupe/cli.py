@@ -247,13 +247,17 @@ def _canonical(words: list[str], command: Command) -> Iterator[str]:
         flag = "--" + flag[2:].replace("-", "_")
         following = [value] if equals else list(_values_after(words, position))
         kind = hints.get(flag[2:])
-        if kind == list[str] and following:
+        if following and (kind == list[str] or (len(following) > 1 and _may_be_list(kind))):
             position += 0 if equals else len(following)
             yield f"{flag}={json.dumps(following)}"
         elif kind is bool and following[:1] not in (["true"], ["false"]):
             yield f"{flag}=true"
         else:
             yield flag + equals + value
+
+
+def _may_be_list(kind: Any) -> bool:
+    return list[str] in typing.get_args(kind)
 
 
 def _values_after(words: list[str], position: int) -> Iterator[str]:

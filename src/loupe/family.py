@@ -10,28 +10,31 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from inspect import signature
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jinja2
 import torch
+from PIL import Image
 
 from loupe.errors import CheckpointError
 from loupe.phi3_v import Phi3VProcessor
 from loupe.phi3_v.image_processing_phi3_v import fit_to_crops
 from loupe.phi3_v.loss_phi3_v import IGNORED_LABEL, score_labels, share_labels
 
-if TYPE_CHECKING:
-    from PIL import Image
-
 __all__ = [
     "IGNORED_LABEL",
     "PARTS",
     "PHI3_V_END",
     "Dialogue",
+    "Pictures",
     "answer_loss",
+    "check_pictures",
+    "count_picture_tokens",
     "fit_picture_size",
     "has_answer_loss",
+    "list_pictures",
     "make_dialogue",
+    "make_prompts",
     "part_of",
     "pool_image_features",
     "prepare_pictures",
@@ -40,8 +43,12 @@ __all__ = [
     "underlying_model",
 ]
 
-PHI3_V_PROMPT = "<|user|>\n<|image_1|>{question}<|end|><|assistant|>\n"
+Pictures = Image.Image | Sequence[Image.Image]
+"""One product's picture, or its pictures, the main one first."""
+PHI3_V_PROMPT = "<|user|>\n{pictures}{question}<|end|><|assistant|>\n"
 PHI3_V_END = "<|end|>"
+BLANK_SIZE_PX = 64, 64
+CURE_FOR_ONE = "Choose another family, or show one picture of each product (--pictures 1)."
 ANSWER = "An answer."  # stands for any where a template is looked at
 PARTS = {  # the first whose pattern a parameter's name holds is its part
     "tower": r"img_processor|(?:vision|image|video|audio)_(?:tower|model|encoder)"
@@ -56,27 +63,27 @@ PARTS = {  # the first whose pattern a parameter's name holds is its part
 
 @dataclass(frozen=True)
 class Dialogue:
-    """How a model is asked one question about one picture, and how its answer ends."""
+    """How a model is asked one question about a product's pictures, and how its answer ends."""
 
     prompt: str
-    """Text up to where the answer begins, with the family's own sign for the picture."""
+    """Text up to where the answer begins, with the family's own sign for each picture."""
     end: str
     """The token that ends an answer."""
     end_id: int
 
 
-def make_dialogue(processor: Any, question: str) -> Dialogue:
-    """Word the question as the processor's family is asked.
+def make_dialogue(processor: Any, question: str, pictures: int = 1) -> Dialogue:
+    """Word the question as the processor's family is asked about so many pictures of one product.
 
     Raises:
-        CheckpointError: the processor has no chat template that asks about a picture, or no token
-            that ends an answer.
+        CheckpointError: the processor has no chat template that asks about so many pictures, or no
+            token that ends an answer.
     """
     tokenizer = processor.tokenizer
     prompt, end = (
-        (PHI3_V_PROMPT.format(question=question), PHI3_V_END)
+        (PHI3_V_PROMPT.format(pictures=_tag_pictures(pictures), question=question), PHI3_V_END)
         if isinstance(processor, Phi3VProcessor)
-        else _ask_by_template(processor, question)
+        else _ask_by_template(processor, question, pictures)
     )
     end_id = None if end is None else tokenizer.convert_tokens_to_ids(end)
     if end is None or end_id is None or end_id == tokenizer.unk_token_id:
@@ -86,17 +93,48 @@ def make_dialogue(processor: Any, question: str) -> Dialogue:
     return Dialogue(prompt, end, int(end_id))
 
 
-def prepare_pictures(processor: Any, pictures: Sequence[Image.Image]) -> dict[str, torch.Tensor]:
-    """Turn pictures, one per sample, into the model's picture inputs.
+def make_prompts(processor: Any, question: str, counts: Sequence[int]) -> list[str]:
+    """Word the question once for each product, which has so many pictures."""
+    prompts = {count: make_dialogue(processor, question, count).prompt for count in set(counts)}
+    return [prompts[count] for count in counts]
+
+
+def list_pictures(pictures: Pictures) -> list[Image.Image]:
+    """Give a product's pictures as a list, the main one first."""
+    return list(pictures) if isinstance(pictures, Sequence) else [pictures]
+
+
+def check_pictures(processor: Any, question: str, most: int) -> None:
+    """Refuse a family that cannot be asked about as many pictures of one product, or fewer.
+
+    Raises:
+        CheckpointError: its template or its processor takes fewer at a time.
+    """
+    for count in range(2, most + 1):
+        dialogue = make_dialogue(processor, question, count)
+        blanks = [Image.new("RGB", BLANK_SIZE_PX) for _ in range(count)]
+        try:
+            processor(text=[dialogue.prompt], images=[blanks], return_tensors="pt")
+        except (ValueError, TypeError, IndexError, RuntimeError) as error:
+            why = (str(error).splitlines() or [type(error).__name__])[0]
+            raise CheckpointError(
+                f"{type(processor).__name__} takes no {count} pictures at a time ({why}). "
+                f"{CURE_FOR_ONE}"
+            ) from error
+
+
+def prepare_pictures(processor: Any, pictures: Sequence[Pictures]) -> dict[str, torch.Tensor]:
+    """Turn the pictures of samples, one or several of each, into the model's picture inputs.
 
     For Phi-3-V: `pixel_values` (images, 1 + crops, 3, side, side), no more crops than the largest
     picture needs, and `image_sizes` (images, 2).
     """
     image_processor = processor.image_processor
+    shown = [list_pictures(each) for each in pictures]
     if isinstance(processor, Phi3VProcessor):
-        made = image_processor(list(pictures), return_tensors="pt", pad_to_num_crops=False)
+        made = image_processor(shown, return_tensors="pt", pad_to_num_crops=False)
     else:  # by the processor, which has settings of its own for its image processor
-        made = processor(images=[[picture] for picture in pictures], return_tensors="pt")
+        made = processor(images=shown, return_tensors="pt")
     return {name: made[name] for name in image_processor.model_input_names if name in made}
 
 
@@ -122,6 +160,14 @@ def fit_picture_size(processor: Any, size: tuple[int, int]) -> tuple[int, int] |
     image_processor = processor.image_processor
     fit = fit_to_crops(height, width, image_processor.num_crops, image_processor.crop_size)
     return fit.width, fit.height
+
+
+def count_picture_tokens(processor: Any, size: tuple[int, int]) -> int | None:
+    """Count the places in a prompt of a picture of this (width, height); None where not known."""
+    if not isinstance(processor, Phi3VProcessor):
+        return None
+    width, height = size
+    return int(processor.image_processor.count_image_tokens(height, width))
 
 
 def pool_image_features(
@@ -204,7 +250,14 @@ def _image_features(model: Any, processor: Any, pictures: Sequence[Image.Image])
     return getattr(features, "pooler_output", features)  # some families wrap the tensors
 
 
-def _ask_by_template(processor: Any, question: str) -> tuple[str, str | None]:
+def _tag_pictures(count: int) -> str:
+    """Write the signs of pictures as published: Phi-3.5-Vision's, of several, each on its line."""
+    if count == 1:
+        return "<|image_1|>"
+    return "".join(f"<|image_{number}|>\n" for number in range(1, count + 1))
+
+
+def _ask_by_template(processor: Any, question: str, pictures: int) -> tuple[str, str | None]:
     """Give the prompt that a chat template writes, and the token that ends an answer by it.
 
     That is the first special token that the template writes after an answer; where it writes none,
@@ -213,7 +266,7 @@ def _ask_by_template(processor: Any, question: str) -> tuple[str, str | None]:
     tokenizer = processor.tokenizer
     asked = {
         "role": "user",
-        "content": [{"type": "image"}, {"type": "text", "text": question}],
+        "content": [*[{"type": "image"}] * pictures, {"type": "text", "text": question}],
     }
     answered = {"role": "assistant", "content": [{"type": "text", "text": ANSWER}]}
     try:
@@ -230,6 +283,11 @@ def _ask_by_template(processor: Any, question: str) -> tuple[str, str | None]:
         raise CheckpointError(
             f"The chat template of {type(processor).__name__} writes no {sign!r}, where a picture "
             "goes. Put its family's chat_template.jinja beside the checkpoint."
+        )
+    if sign and (written := prompt.count(sign)) < pictures:
+        raise CheckpointError(
+            f"The chat template of {type(processor).__name__} writes {written} {sign!r} for "
+            f"{pictures} pictures. {CURE_FOR_ONE}"
         )
     special = {*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()}
     after = tokenizer.tokenize(whole.rpartition(ANSWER)[2])

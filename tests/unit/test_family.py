@@ -41,13 +41,13 @@ def predictor(request):
 def examples(predictor):
     encoder = Encoder(predictor.processor, predictor.task)
     return [
-        encoder.encode(str(place), row, picture.size)
+        encoder.encode(str(place), row, [picture.size])
         for place, (row, picture) in enumerate(zip(ROWS, PICTURES, strict=True))
     ]
 
 
 def batch_of(predictor, examples, soft_labels=None):
-    samples = [Sample(each, shown) for each, shown in zip(examples, PICTURES, strict=True)]
+    samples = [Sample(each, [shown]) for each, shown in zip(examples, PICTURES, strict=True)]
     batch = Collator(predictor.processor, soft_labels)(samples)
     del batch["row_ids"]
     return batch
@@ -232,7 +232,7 @@ def test_a_processor_that_writes_after_the_prompt_is_refused(idefics3_checkpoint
 
     processor.get_text_with_replacements = expand_and_add
     with pytest.raises(TrainError, match="makes other tokens of a prompt with its answer"):
-        Encoder(processor, Task.load()).encode("1", ROWS[0], (60, 40))
+        Encoder(processor, Task.load()).encode("1", ROWS[0], [(60, 40)])
 
 
 def test_batches_of_a_tokenizer_without_padding_are_padded_with_its_end(

@@ -17,6 +17,7 @@ __all__ = ["FORMAT", "Dataset", "Split", "split_file"]
 
 FORMAT = 1
 _RECORD = "dataset.json"
+_IMAGES = ("image", "more_images")  # the main picture of a row, and the list of the others
 _CACHE_BYTES = 512 * 2**20  # of encoded pictures, per split
 
 
@@ -26,15 +27,21 @@ def split_file(split: str) -> str:
 
 
 class Dataset:
-    """A finished dataset: `path`, its `task` with choices closed, and `info`, its dataset.json."""
+    """A finished dataset: `path`, its `task` with choices closed, and `info`, its dataset.json.
 
-    def __init__(self, path: Path, task: Task, info: dict[str, Any]) -> None:
+    `most_pictures` is how many of a row's pictures its splits give; None for all.
+    """
+
+    def __init__(
+        self, path: Path, task: Task, info: dict[str, Any], most_pictures: int | None = None
+    ) -> None:
         self.path = path
         self.task = task
         self.info = info
+        self.most_pictures = most_pictures
 
     @classmethod
-    def open(cls, path: str | Path) -> "Dataset":
+    def open(cls, path: str | Path, *, most_pictures: int | None = None) -> "Dataset":
         """Open a folder that `loupe build` finished.
 
         Raises:
@@ -49,7 +56,14 @@ class Dataset:
                 f"The record {str(folder / _RECORD)!r} holds no task that can be read ({error}). "
                 "Build the dataset again."
             ) from error
-        return cls(folder, task, info)
+        return cls(folder, task, info, most_pictures)
+
+    def count_pictures(self) -> int:
+        """Count the pictures of the row that has most, as far as they are given."""
+        if "more_images" not in self.info:
+            return 1
+        splits = map(self.rows, self._counts())
+        return max((len(row) for rows in splits for row in rows.picture_sizes()), default=1)
 
     def rows(self, split: str) -> "Split":
         """Give the rows of train, validation or test.
@@ -57,28 +71,37 @@ class Dataset:
         Raises:
             DatasetError: there is no such split, or its file is not as the record says.
         """
-        counts = {
-            name: count
-            for name, count in self.info["counts"].items()
-            if name not in {"read", "rejected"}
-        }
+        counts = self._counts()
         if split not in counts:
             raise DatasetError(
                 f"Dataset {str(self.path)!r} has no split {split!r}; it has {', '.join(counts)}."
             )
-        return Split(self.path / split_file(split), self.task, counts[split])
+        path = self.path / split_file(split)
+        return Split(path, self.task, counts[split], self.most_pictures)
+
+    def _counts(self) -> dict[str, int]:
+        """Give the number of rows of each split."""
+        counts = self.info["counts"].items()
+        return {name: count for name, count in counts if name not in {"read", "rejected"}}
 
 
 class Split:
-    """The rows of one split; pictures are read when asked for, a row group at a time."""
+    """The rows of one split; pictures are read when asked for, a row group at a time.
 
-    def __init__(self, path: Path, task: Task, count: int) -> None:
+    A row has a main picture and may have more, of which at most `most_pictures` in all are given.
+    """
+
+    def __init__(
+        self, path: Path, task: Task, count: int, most_pictures: int | None = None
+    ) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         try:
             self._metadata = pq.read_metadata(path)
-            names = [name for name in pq.read_schema(path).names if name != "image"]
+            schema = pq.read_schema(path)
+            images = [name for name in _IMAGES if _holds_images(schema, name)]
+            names = [name for name in schema.names if name not in images]
             self._table = pq.read_table(path, columns=names)
         except (OSError, pa.ArrowInvalid) as error:
             raise DatasetError(
@@ -92,7 +115,9 @@ class Split:
         self.columns: list[str] = names
         self._path = path
         self._fields = list(task.fields)
-        self._pictures = _RowGroups(path, self._metadata)
+        self._most_further = None if most_pictures is None else most_pictures - 1
+        has_more = len(images) > 1 and self._most_further != 0
+        self._pictures = _RowGroups(path, self._metadata, images if has_more else images[:1])
 
     def __len__(self) -> int:
         """Give the number of rows."""
@@ -130,15 +155,36 @@ class Split:
         return {name: row[name] for name in self._fields}
 
     def picture(self, place: int) -> "Image.Image":
-        """Give a row's picture, RGB and upright."""
-        from PIL import Image
+        """Give a row's main picture, RGB and upright."""
+        return _decode(self._pictures.read(self._checked(place))[0])
 
-        content = self._pictures.read(self._checked(place))
-        return Image.open(io.BytesIO(content)).convert("RGB")
+    def pictures(self, place: int) -> "list[Image.Image]":
+        """Give a row's pictures, the main one first, RGB and upright."""
+        return [_decode(content) for content in self._encoded(place)]
 
     def picture_hash(self, place: int) -> str:
-        """Give the SHA-256 of a row's picture as it is stored, in hexadecimal."""
-        return hashlib.sha256(self._pictures.read(self._checked(place))).hexdigest()
+        """Give the SHA-256 of a row's main picture as it is stored, in hexadecimal."""
+        return hashlib.sha256(self._pictures.read(self._checked(place))[0]).hexdigest()
+
+    def picture_hashes(self, place: int) -> list[str]:
+        """Give the SHA-256 of each of a row's pictures as it is stored, in hexadecimal."""
+        return [hashlib.sha256(content).hexdigest() for content in self._encoded(place)]
+
+    def picture_sizes(self) -> list[tuple[tuple[int, int], ...]]:
+        """Give for each row the (width, height) of its pictures, in pixels; none is opened."""
+        mains = zip(self.column("image_width"), self.column("image_height"), strict=True)
+        if not self._pictures.has_more:
+            return [(size,) for size in mains]
+        lists = self.column("more_image_widths"), self.column("more_image_heights")
+        more = (list(zip(*each, strict=True)) for each in zip(*lists, strict=True))
+        return [
+            (size, *further[: self._most_further])
+            for size, further in zip(mains, more, strict=True)
+        ]
+
+    def _encoded(self, place: int) -> list[bytes]:
+        main, *further = self._pictures.read(self._checked(place))
+        return [main, *further[: self._most_further]]
 
     def _checked(self, place: int) -> int:
         if not 0 <= place < len(self):
@@ -146,12 +192,30 @@ class Split:
         return place
 
 
-class _RowGroups:
-    """Encoded pictures by row, with the row groups read last kept within a bound of memory."""
+def _holds_images(schema: "pa.Schema", name: str) -> bool:
+    """Tell whether a column is one of ours: a table's own may be called more_images too."""
+    from loupe.build.table import holds_bytes
 
-    def __init__(self, path: Path, metadata: Any) -> None:
+    return name in schema.names and (name == _IMAGES[0] or holds_bytes(schema.field(name)))
+
+
+def _decode(content: bytes) -> "Image.Image":
+    from PIL import Image
+
+    return Image.open(io.BytesIO(content)).convert("RGB")
+
+
+class _RowGroups:
+    """Encoded pictures by row, with the row groups read last kept within a bound of memory.
+
+    `columns` has that of main pictures, and that of the lists of further ones where they are asked
+    for.
+    """
+
+    def __init__(self, path: Path, metadata: Any, columns: list[str]) -> None:
         self._path = path
         self._metadata = metadata
+        self._columns = columns
         self._starts = [0]
         largest = 1
         for number in range(metadata.num_row_groups):
@@ -159,25 +223,30 @@ class _RowGroups:
             self._starts.append(self._starts[-1] + group.num_rows)
             largest = max(largest, group.total_byte_size)
         self._max_cached = max(1, _CACHE_BYTES // largest)
-        self._cached: dict[int, pa.Array] = {}
+        self._cached: dict[int, list[pa.Array]] = {}
 
-    def read(self, row: int) -> bytes:
-        """Give the encoded picture of a row."""
+    @property
+    def has_more(self) -> bool:
+        """Tell whether further pictures are given."""
+        return len(self._columns) > 1
+
+    def read(self, row: int) -> list[bytes]:
+        """Give the encoded pictures of a row."""
         from bisect import bisect_right
 
         number = bisect_right(self._starts, row) - 1
-        content: bytes = self._group(number)[row - self._starts[number]].as_py()
-        return content
+        main, *more = (each[row - self._starts[number]].as_py() for each in self._group(number))
+        return [main["bytes"], *(each["bytes"] for images in more for each in images)]
 
-    def _group(self, number: int) -> "pa.Array":
+    def _group(self, number: int) -> "list[pa.Array]":
         import pyarrow.parquet as pq
 
         found = self._cached.pop(number, None)
         if found is None:
             # Opened anew each time: a split can be pickled, and shared by forked processes.
             with pq.ParquetFile(self._path, metadata=self._metadata) as file:
-                column = file.read_row_group(number, columns=["image"]).column("image")
-            found = column.combine_chunks().field("bytes")
+                group = file.read_row_group(number, columns=self._columns)
+            found = [group.column(name).combine_chunks() for name in self._columns]
         self._cached[number] = found  # last in order: the dict's first is the oldest
         while len(self._cached) > self._max_cached:
             self._cached.pop(next(iter(self._cached)))

@@ -1,4 +1,4 @@
-"""Why a row is not in the dataset: a closed list of reasons, with each case in words."""
+"""Why a row or picture is not in the dataset: a closed list of reasons, each case in words."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,7 +7,7 @@ __all__ = ["Reason", "Rejection"]
 
 
 class Reason(StrEnum):
-    """Everything that can keep a row out of a dataset."""
+    """Everything that can keep a row, or a further picture of one, out of a dataset."""
 
     MALFORMED_ROW = "malformed_row"
     """The line of the table does not have the table's form."""
@@ -19,6 +19,8 @@ class Reason(StrEnum):
     """A price is in another currency than the task's prices."""
     NO_PICTURE = "no_picture"
     """The row names no picture."""
+    TOO_MANY_PICTURES = "too_many_pictures"
+    """The picture is a further one of a row that has as many as are taken already."""
     MISSING_PICTURE = "missing_picture"
     """The row names a local file that is not there or cannot be read."""
     OUTSIDE_FOLDER = "outside_folder"

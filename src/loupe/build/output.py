@@ -12,11 +12,12 @@ from filelock import FileLock, Timeout
 
 from loupe.errors import BuildError
 
-__all__ = ["FINISHED_FILE", "Workplace", "open_workplace"]
+__all__ = ["FINISHED_FILE", "MORE_LEDGER", "Workplace", "open_workplace"]
 
 logger = logging.getLogger(__name__)
 
 FINISHED_FILE = "dataset.json"
+MORE_LEDGER = "more_images.parquet"
 _OWN_NAMES = frozenset(
     {
         "README.md",
@@ -24,6 +25,7 @@ _OWN_NAMES = frozenset(
         FINISHED_FILE,
         "export",
         "ledger.parquet",
+        MORE_LEDGER,
         "options.yaml",
         "profile.html",
         "rejected.parquet",

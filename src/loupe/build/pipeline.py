@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,8 +15,8 @@ from loupe.build.fetching import FetchRules, Gathering, Job, gather_pictures
 from loupe.build.journal import Entry, Journal
 from loupe.build.ledger import Rejection
 from loupe.build.output import Workplace
-from loupe.build.parquet import Fate, KeptRow
-from loupe.build.pictures import PictureRules
+from loupe.build.parquet import Fate, KeptRow, PictureFate
+from loupe.build.pictures import CheckedPicture, PictureRules
 from loupe.build.progress import Progress
 from loupe.build.retry import take_over
 from loupe.build.rows.examine import Examined, Examiner, GoodRow, examine_rows
@@ -46,17 +47,19 @@ def fill_folder(place: Workplace, options: BuildOptions, task: Task) -> Record:
     task, columns = plan_columns(table, task, options)
     logger.info("Read %s rows of %s", f"{table.arrow.num_rows:,}", table.name)
     root = table.folder if options.picture_root is None else Path(options.picture_root)
-    examiner = Examiner(table, task, columns, root, tuple(options.stores))
+    examiner = Examiner(table, task, columns, root, tuple(options.stores), options.max_pictures)
     examined = examine_rows(examiner)
     how = _plan_gathering(options, place.spool)
     with closing(_open_journal(place, examined, options, asdict(how.checking))) as journal:
         _obtain_pictures(examiner, examined, journal, how, options.engine)
-        if not journal.kept.any():
+        if not journal.kept[examined.places[examined.places >= 0]].any():
             place.journal.unlink()  # to go on from failures alone would be to fail again
             _complain_of_rejected(examiner, examined, journal)
         placement = place_rows(examined, journal, task, options)
         fates = _tell_fates(examiner, examined, journal, placement)
-        contents = Contents(table, columns.fields, fates, placement.record)
+        contents = Contents(
+            table, columns.fields, fates, placement.record, has_more=examined.names_more
+        )
         return write_dataset(place.dataset, contents, task, options)
 
 
@@ -138,11 +141,16 @@ def _obtain_pictures(
 
 def _list_jobs(examiner: Examiner, examined: Examined, journal: Journal) -> Iterator[Job]:
     """Give each unknown place once, in the order of rows."""
-    wanted = ~journal.known
+    wanted, more_places = ~journal.known, iter(examined.more_places)
     for (_, found), place in zip(examiner.rows(), examined.places, strict=True):
-        if isinstance(found, GoodRow) and wanted[place]:
-            wanted[place] = False
-            yield int(examined.place_keys[place]), found.place
+        if not isinstance(found, GoodRow):
+            continue
+        more = [each for each in found.more if not isinstance(each, Rejection)]
+        named = [(place, found.place), *zip(islice(more_places, len(more)), more, strict=True)]
+        for key_place, where in named:
+            if wanted[key_place]:
+                wanted[key_place] = False
+                yield int(examined.place_keys[key_place]), where
 
 
 def _tell_fates(
@@ -150,26 +158,38 @@ def _tell_fates(
 ) -> Iterator[Fate]:
     """Give the fate of each row, in order."""
     names, id_column = RowNames(examined.names), examiner.columns.id
+    more_places = iter(examined.more_places)
+
+    def tell(place: int) -> PictureFate:
+        return PictureFate(journal.read(place), int(examined.place_keys[place]))
+
     for number, (row, found) in enumerate(examiner.rows()):
         row_id = names.name(None if id_column is None else row[id_column])
         if isinstance(found, Rejection):
             yield Fate(number, row_id, found)
             continue
-        place = int(examined.places[number])
-        entry = journal.read(place)
+        main = tell(int(examined.places[number]))
+        more = tuple(
+            PictureFate(Entry(each)) if isinstance(each, Rejection) else tell(next(more_places))
+            for each in found.more
+        )
+        outcome = main.entry.outcome
         result: KeptRow | Rejection = (
-            entry.outcome
-            if isinstance(entry.outcome, Rejection)
+            outcome
+            if isinstance(outcome, Rejection)
             else KeptRow(
                 group_id=f"{placement.groups[number]:016x}",
                 split=SPLITS[placement.sides[number]],
                 values=found.values,
-                picture=entry.outcome,
+                picture=outcome,
+                more=tuple(
+                    each.entry.outcome
+                    for each in more
+                    if isinstance(each.entry.outcome, CheckedPicture)
+                ),
             )
         )
-        key = int(examined.place_keys[place])
-        cost = (entry.attempts, entry.received_bytes, entry.seconds)
-        yield Fate(number, row_id, result, key, *cost)
+        yield Fate(number, row_id, result, main, more)
 
 
 def _complain_of_rejected(examiner: Examiner, examined: Examined, journal: Journal) -> NoReturn:

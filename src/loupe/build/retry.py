@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from loupe.build.dataset import Dataset, split_file
 from loupe.build.journal import Entry, Journal, picture_file
-from loupe.build.output import FINISHED_FILE, Workplace
+from loupe.build.output import FINISHED_FILE, MORE_LEDGER, Workplace
 from loupe.build.pictures import CheckedPicture
 from loupe.build.splits import SPLITS
 from loupe.errors import BuildError
@@ -23,10 +23,11 @@ _AT_A_TIME = 64  # pictures in memory
 
 @dataclass(frozen=True)
 class _Kept:
-    """A kept row: its line of the ledger, and its picture as the dataset holds it."""
+    """A kept picture: its line of a ledger, and itself as the dataset holds it, with its sides."""
 
     noted: dict[str, Any]
     stored: dict[str, Any]
+    size: tuple[int, int]
 
 
 def take_over(output: Path, place: Workplace, terms: Mapping[str, Any]) -> None:
@@ -71,12 +72,26 @@ def _check_terms(dataset: Dataset, terms: Mapping[str, Any]) -> None:
 
 
 def _read_kept(folder: Path) -> Iterator[_Kept]:
-    """Give the kept rows in the order of the table, which is that of each split."""
+    """Give the pictures of kept rows in the order of the table, which is that of each split."""
+    has_more = (folder / MORE_LEDGER).is_file()
     columns = ["image", "image_width", "image_height"]
+    if has_more:
+        columns += ["more_images", "more_image_widths", "more_image_heights"]
     stored = {split: _read(folder / split_file(split), columns) for split in SPLITS}
+    more = _read(folder / MORE_LEDGER, None) if has_more else iter(())
+    kept_more = (noted for noted in more if noted["fate"] in stored)
     for noted in _read(folder / "ledger.parquet", None):
         if noted["fate"] in stored:
-            yield _Kept(noted, next(stored[noted["fate"]]))
+            main, *further = _pictures_of(next(stored[noted["fate"]]))
+            yield _Kept(noted, *main)
+            for each in further:
+                yield _Kept(next(kept_more), *each)
+
+
+def _pictures_of(row: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], tuple[int, int]]]:
+    yield row["image"], (row["image_width"], row["image_height"])
+    sides = row.get("more_image_widths", ()), row.get("more_image_heights", ())
+    yield from zip(row.get("more_images", ()), zip(*sides, strict=True), strict=True)
 
 
 def _read(path: Path, columns: list[str] | None) -> Iterator[dict[str, Any]]:
@@ -86,15 +101,15 @@ def _read(path: Path, columns: list[str] | None) -> Iterator[dict[str, Any]]:
 
 
 def _restore(row: _Kept, path: Path) -> Entry:
-    content, noted = row.stored["image"]["bytes"], row.noted
+    content, noted = row.stored["bytes"], row.noted
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
     picture = CheckedPicture(
         path=path,
-        suffix=Path(row.stored["image"]["path"]).suffix,
+        suffix=Path(row.stored["path"]).suffix,
         size_bytes=len(content),
-        width=row.stored["image_width"],
-        height=row.stored["image_height"],
+        width=row.size[0],
+        height=row.size[1],
         sha256=noted["sha256"],
         pixel_sha256=noted["pixel_sha256"],
         perceptual_hash=int.from_bytes(noted["perceptual_hash"], "big"),

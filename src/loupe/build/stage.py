@@ -20,6 +20,8 @@ class BuildResult:
     counts: dict[str, Any]
     split: dict[str, Any]
     fingerprint: str
+    more_images: dict[str, Any] | None = None
+    """Further pictures named, kept and left out; None where rows name none."""
 
     def summary(self) -> str:
         """Tell a person what became of the rows, and what to run next."""
@@ -28,6 +30,7 @@ class BuildResult:
         reasons = "".join(f"\n  {reason}: {count:,}" for reason, count in rejected.items())
         return (
             f"Read {counts['read']:,} rows; rejected {sum(rejected.values()):,}{reasons}\n"
+            f"{self._describe_more()}"
             f"{audit['groups']:,} groups, the largest of {audit['largest_group_rows']:,} rows; "
             f"test rows with a sibling in train: {audit['test_rows_leaked']}, in a random split "
             f"about {audit['test_rows_leaked_if_random']:,.0f} of {counts['test']:,}\n"
@@ -39,7 +42,17 @@ class BuildResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Give the same as plain data."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    def _describe_more(self) -> str:
+        if self.more_images is None:
+            return ""
+        more = self.more_images
+        reasons = "".join(f"\n  {reason}: {n:,}" for reason, n in more["left_out"].items())
+        return (
+            f"Kept {more['kept']:,} of {more['named']:,} further pictures, "
+            f"{more['of_rejected_rows']:,} of them named by rejected rows{reasons}\n"
+        )
 
     def _describe_flattery(self) -> str:
         error = self.split["audit"].get("neighbour_price_error")
@@ -80,7 +93,7 @@ def build_dataset(options: BuildOptions) -> BuildResult:
             record = fill_folder(place, options, task)
     except OSError as error:
         raise BuildError(_describe(error, options.output)) from error
-    return BuildResult(options.output, record.counts, record.split, record.fingerprint)
+    return BuildResult(options.output, **vars(record))
 
 
 def _describe(error: OSError, output: str) -> str:

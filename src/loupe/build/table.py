@@ -49,8 +49,10 @@ class Table:
 
 
 def holds_bytes(column: pa.Field) -> bool:
-    """Tell whether a column holds bytes, by themselves or inside a struct."""
+    """Tell whether a column holds bytes, by themselves or inside lists and structs."""
     kind = column.type
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return holds_bytes(kind.value_field)
     if pa.types.is_struct(kind):
         return any(holds_bytes(kind.field(place)) for place in range(kind.num_fields))
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))

@@ -15,7 +15,7 @@ import pyarrow as pa
 from loupe.build.dataset import FORMAT, split_file
 from loupe.build.export import export_dataset
 from loupe.build.ledger import Rejection
-from loupe.build.output import FINISHED_FILE
+from loupe.build.output import FINISHED_FILE, MORE_LEDGER
 from loupe.build.parquet import (
     Fate,
     KeptRow,
@@ -23,9 +23,9 @@ from loupe.build.parquet import (
     TableWriter,
     arrange_kept,
     arrange_ledger,
+    arrange_more,
     arrange_rejected,
 )
-from loupe.build.pictures import CheckedPicture
 from loupe.build.profile import write_profile
 from loupe.build.splits import SPLITS
 from loupe.build.table import Table
@@ -41,13 +41,14 @@ _REJECTED = "rejected"
 class Contents:
     """All that goes into a dataset: the table it is made of and the fate of each row, in order.
 
-    `split` is what to record about the split.
+    `split` is what to record about the split; `has_more` tells whether rows name further pictures.
     """
 
     table: Table
     columns_of_fields: Mapping[str, str]
     fates: Iterator[Fate]
     split: dict[str, Any]
+    has_more: bool
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,12 @@ class Record:
     counts: dict[str, Any]
     split: dict[str, Any]
     fingerprint: str
+    more_images: dict[str, Any] | None = None
+    """Further pictures named, kept and left out; None where rows name none."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the same as plain data."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 def write_dataset(folder: Path, contents: Contents, task: Task, options: BuildOptions) -> Record:
@@ -78,9 +85,10 @@ def write_dataset(folder: Path, contents: Contents, task: Task, options: BuildOp
         counts=counts,
         split=contents.split | {"audit": audit},
         fingerprint=_fingerprint(closed, digests),
+        more_images=tally.count_more() if contents.has_more else None,
     )
     export_dataset(folder, closed, options.export, counts)
-    write_profile(folder, closed, options.source, record.counts, record.split)
+    write_profile(folder, closed, options.source, record.to_dict())
     _write_record(folder / FINISHED_FILE, record, closed, options)
     return record
 
@@ -90,15 +98,20 @@ def _write_rows(folder: Path, contents: Contents, task: Task, tally: "_Tally") -
     (folder / "data").mkdir(parents=True)
     with ExitStack() as files:
         splits = {
-            split: files.enter_context(closing(SplitWriter(folder / split_file(split))))
+            split: files.enter_context(
+                closing(SplitWriter(folder / split_file(split), has_more=contents.has_more))
+            )
             for split in SPLITS
         }
         rejected = files.enter_context(closing(TableWriter(folder / "rejected.parquet")))
         ledger = files.enter_context(closing(TableWriter(folder / "ledger.parquet")))
+        more_ledger = files.enter_context(closing(TableWriter(folder / MORE_LEDGER)))
         for batch in contents.table.batches():
             part = pa.Table.from_batches([batch])
             fates = list(islice(contents.fates, part.num_rows))
             ledger.add(arrange_ledger(fates))
+            if contents.has_more:
+                more_ledger.add(arrange_more(fates))
             for side, places in _sort(fates).items():
                 chosen = [fates[place] for place in places]
                 rows = part.take(pa.array(places, pa.int64()))
@@ -106,8 +119,11 @@ def _write_rows(folder: Path, contents: Contents, task: Task, tally: "_Tally") -
                 if side == _REJECTED:
                     rejected.add(arrange_rejected(chosen, rows))
                 else:
-                    columns = arrange_kept(chosen, task, rows, contents.columns_of_fields)
-                    splits[side].add(columns, _pictures_of(chosen))
+                    columns = arrange_kept(
+                        chosen, task, rows, contents.columns_of_fields, has_more=contents.has_more
+                    )
+                    kept = [fate.result for fate in chosen if isinstance(fate.result, KeptRow)]
+                    splits[side].add(columns, kept)
         return [split.finish() for split in splits.values()]
 
 
@@ -115,13 +131,8 @@ def _sort(fates: Sequence[Fate]) -> dict[str, list[int]]:
     """Give the places of the fates by split, and of the rejected ones."""
     places: dict[str, list[int]] = {side: [] for side in (*SPLITS, _REJECTED)}
     for place, fate in enumerate(fates):
-        result = fate.result
-        places[result.split if isinstance(result, KeptRow) else _REJECTED].append(place)
+        places[fate.place].append(place)
     return places
-
-
-def _pictures_of(fates: Sequence[Fate]) -> list[CheckedPicture]:
-    return [fate.result.picture for fate in fates if isinstance(fate.result, KeptRow)]
 
 
 class _Tally:
@@ -133,16 +144,25 @@ class _Tally:
         self._reasons = Counter[str]()
         self._trained = Counter[tuple[Any, ...]]()
         self._held_out = Counter[tuple[Any, ...]]()
+        self._more = Counter[str]()
+        self._left_out = Counter[str]()
 
     def add(self, side: str, fates: Sequence[Fate]) -> None:
         """Count rows of one side."""
         self._rows[side] += len(fates)
         counter = self._trained if side == "train" else self._held_out
         for fate in fates:
+            kept = len(fate.result.more) if isinstance(fate.result, KeptRow) else 0
+            self._more.update(named=len(fate.more), kept=kept)
             if isinstance(fate.result, Rejection):
+                self._more["of_rejected_rows"] += len(fate.more)
                 self._reasons[str(fate.result.reason)] += 1
             else:
                 counter[tuple(fate.result.values[name] for name in self._choices)] += 1
+                outcomes = (each.entry.outcome for each in fate.more)
+                self._left_out.update(
+                    str(each.reason) for each in outcomes if isinstance(each, Rejection)
+                )
 
     def counts(self) -> dict[str, Any]:
         """Give the rows read, of each split, and rejected by reason."""
@@ -151,6 +171,12 @@ class _Tally:
             **{split: self._rows[split] for split in SPLITS},
             "rejected": dict(self._reasons.most_common()),
         }
+
+    def count_more(self) -> dict[str, Any]:
+        """Give the further pictures named, kept, gone with their rows, and left out by reason."""
+        names = ("named", "kept", "of_rejected_rows")
+        counts = {name: self._more[name] for name in names}
+        return {**counts, "left_out": dict(self._left_out.most_common())}
 
     def trained(self) -> Iterator[dict[str, Any]]:
         """Give the choices of the training rows, equal ones once."""
@@ -194,6 +220,6 @@ def _write_record(path: Path, record: Record, task: Task, options: BuildOptions)
         "task": task.to_dict(),
         "source": options.source,
         "options": asdict(options),
-        **asdict(record),
+        **record.to_dict(),
     }
     path.write_text(json.dumps(declared, indent=2, ensure_ascii=False) + "\n", "utf-8")

@@ -36,9 +36,10 @@ class Seen:
     """Without the grammar's guidance; None where the answers are free themselves."""
     vectors: dict[str, Values]
     """Name of a kind of vector: (rows, width)."""
-    sizes_px: tuple[tuple[int, int], ...]
+    sizes_px: tuple[tuple[tuple[int, int], ...], ...]
+    """Of all of a row's pictures."""
     thumbnails: tuple[bytes, ...]
-    """JPEG; only the first rows have one."""
+    """JPEG of the main picture; only the first rows have one."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,12 @@ class Looker:
     tick: Callable[[int], object]
     """Told the number of pictures done since last time."""
 
-    def answer(self, pictures: Sequence[Image]) -> list[Answer]:
-        """Answer pictures, greedily and free-running; prices are read as asked."""
+    def answer(self, pictures: Sequence[list[Image]]) -> list[Answer]:
+        """Answer rows by their pictures, greedily and free-running; prices are read as asked."""
         return self._answer(pictures, self.decoding, self.price)
 
     def _answer(
-        self, pictures: Sequence[Image], decoding: Decoding, price: PriceReading
+        self, pictures: Sequence[list[Image]], decoding: Decoding, price: PriceReading
     ) -> list[Answer]:
         return self.predictor.predict(
             pictures,
@@ -70,7 +71,9 @@ class Looker:
             price=price,
         )
 
-    def _answer_freely(self, pictures: Sequence[Image], guided: Sequence[Answer]) -> list[Answer]:
+    def _answer_freely(
+        self, pictures: Sequence[list[Image]], guided: Sequence[Answer]
+    ) -> list[Answer]:
         """Answer without guidance; where that gives the same text, it is the same answer."""
         said = self._answer(pictures, "free", "said")
         pairs = zip(guided, said, strict=True)
@@ -87,16 +90,18 @@ class Looker:
         """Answer the rows' pictures and keep what the baselines and the report need."""
         answers: list[Answer] = []
         free: list[Answer] = []
-        sizes: list[tuple[int, int]] = []
+        sizes: list[tuple[tuple[int, int], ...]] = []
         thumbnails: list[bytes] = []
         blocks: list[dict[str, Values]] = []
-        for pictures in self._bites(rows):
+        for numbers in self._bites(rows):
+            pictures = [rows.split.pictures(number) for number in numbers]
             answers += self.answer(pictures)
             if self.decoding != "free":
                 free += self._answer_freely(pictures, answers[-len(pictures) :])
-            blocks.append(self._vectors(pictures))
-            sizes += [picture.size for picture in pictures]
-            thumbnails += map(_thumbnail, pictures[: self.thumbnails - len(thumbnails)])
+            mains = [row[0] for row in pictures]
+            blocks.append(self._vectors(mains))
+            sizes += [tuple(picture.size for picture in row) for row in pictures]
+            thumbnails += map(_thumbnail, mains[: self.thumbnails - len(thumbnails)])
             self.tick(len(pictures))
         return Seen(
             tuple(answers),
@@ -107,17 +112,16 @@ class Looker:
         )
 
     def vectors(self, rows: Rows) -> dict[str, Values]:
-        """Give the vectors of the rows' pictures: (rows, width) by name."""
+        """Give the vectors of the rows' main pictures: (rows, width) by name."""
         blocks = []
-        for pictures in self._bites(rows):
-            blocks.append(self._vectors(pictures))
-            self.tick(len(pictures))
+        for numbers in self._bites(rows):
+            blocks.append(self._vectors([rows.split.picture(number) for number in numbers]))
+            self.tick(len(numbers))
         return _joined(blocks)
 
-    def _bites(self, rows: Rows) -> Iterator[list[Image]]:
+    def _bites(self, rows: Rows) -> Iterator[Sequence[int]]:
         for start in range(0, len(rows), self.batch_size):
-            numbers = rows.numbers[start : start + self.batch_size]
-            yield [rows.split.picture(number) for number in numbers]
+            yield rows.numbers[start : start + self.batch_size]
 
     def _vectors(self, pictures: Sequence[Image]) -> dict[str, Values]:
         found: dict[str, Values] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from loupe.errors import EvaluateError
 from loupe.evaluate.rows import Rows, best_answers, read_rows, read_words
@@ -16,7 +16,7 @@ from loupe.task import Answer, Task
 if TYPE_CHECKING:
     from loupe.build.dataset import Dataset
 
-__all__ = ["Material", "read_material"]
+__all__ = ["Material", "find_most_pictures", "read_material"]
 
 MAX_BASELINE_ROWS = 5000  # training rows whose pictures the nearest neighbours look at
 FEW_GROUPS = 20
@@ -67,7 +67,7 @@ def read_material(dataset: Dataset, options: EvaluateOptions) -> Material:
 
 
 def _check_numbers(options: EvaluateOptions) -> None:
-    least = {"batch_size": 1, "max_rows": 1, "max_new_tokens": 1, "bootstrap": 0}
+    least = {"batch_size": 1, "pictures": 1, "max_rows": 1, "max_new_tokens": 1, "bootstrap": 0}
     for name, smallest in least.items():
         value = getattr(options, name)
         if value is not None and value < smallest:
@@ -78,13 +78,22 @@ def _check_numbers(options: EvaluateOptions) -> None:
         )
 
 
-def _origin(options: EvaluateOptions, dataset: Dataset) -> tuple[str, ...]:
-    """Tell where the model was trained on another dataset, if it says on which."""
+def find_most_pictures(options: EvaluateOptions) -> int | None:
+    """Give how many of a row's pictures are shown: as asked, else as in training; None for all."""
+    return options.pictures or _training_record(options).get("pictures")
+
+
+def _training_record(options: EvaluateOptions) -> dict[str, Any]:
     try:
         record = json.loads((Path(options.model) / TRAINING_RECORD).read_text("utf-8"))
     except (OSError, ValueError):
-        return ()
-    theirs = record.get("dataset_fingerprint") if isinstance(record, dict) else None
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _origin(options: EvaluateOptions, dataset: Dataset) -> tuple[str, ...]:
+    """Tell where the model was trained on another dataset, if it says on which."""
+    theirs = _training_record(options).get("dataset_fingerprint")
     if theirs in (None, dataset.info.get("fingerprint")):
         return ()
     return (

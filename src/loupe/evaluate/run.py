@@ -16,7 +16,7 @@ from loupe.errors import EvaluateError
 from loupe.evaluate.card import describe_test_scores
 from loupe.evaluate.evaluation import Evaluation
 from loupe.evaluate.look import Looker, Seen
-from loupe.evaluate.material import Material, read_material
+from loupe.evaluate.material import Material, find_most_pictures, read_material
 from loupe.evaluate.output import PREDICTIONS, REPORT, SCORES, staged_folder, write_predictions
 from loupe.evaluate.report import MAX_TABLE_ROWS, render_report
 from loupe.evaluate.result import EvaluateResult
@@ -49,7 +49,7 @@ def evaluate_model(options: EvaluateOptions) -> EvaluateResult:
     """
     from loupe.build.dataset import Dataset
 
-    dataset = Dataset.open(options.dataset)
+    dataset = Dataset.open(options.dataset, most_pictures=find_most_pictures(options))
     return evaluate(dataset, lambda: _load_predictor(options, dataset.task), options)
 
 
@@ -62,6 +62,8 @@ def evaluate(
         material = read_material(dataset, options)
         predictor = load_predictor()
         _check_task(dataset.task, predictor.task, options)
+        if (most := max(map(len, material.rows.split.picture_sizes()))) > 1:
+            predictor.check_pictures(most)
         evaluation = _evaluate(material, predictor, options, started)
         scores = evaluation.to_dict()
         write_predictions(evaluation, folder / PREDICTIONS)

@@ -31,20 +31,24 @@ def grey_picture(size_px: tuple[int, int]) -> Image:
 
 
 def blind_answers(
-    answer: Callable[[Sequence[Image]], list[Answer]], sizes_px: Sequence[tuple[int, int]]
+    answer: Callable[[Sequence[list[Image]]], list[Answer]],
+    sizes_px: Sequence[tuple[tuple[int, int], ...]],
 ) -> list[Answer]:
-    """Answer each row's grey twin; equal sizes give equal answers, so each is asked once."""
+    """Answer each row's grey twin; equal sizes give equal answers, so each is asked once.
+
+    `sizes_px` has for each row the sizes of all its pictures, which all turn grey.
+    """
     distinct = list(dict.fromkeys(sizes_px))
-    answered = answer([grey_picture(size) for size in distinct])
-    of_size = dict(zip(distinct, answered, strict=True))
-    return [of_size[size] for size in sizes_px]
+    answered = answer([[grey_picture(size) for size in sizes] for sizes in distinct])
+    of_sizes = dict(zip(distinct, answered, strict=True))
+    return [of_sizes[sizes] for sizes in sizes_px]
 
 
 def shuffled_rows(groups: Sequence[Hashable], seed: int) -> NDArray[np.integer] | None:
     """Choose for each row another one, of another group wherever the groups allow it.
 
     Rows stand in a random order with groups side by side and take the picture one largest group
-    further on, so each row's picture is used once. None where there is a single row.
+    further on, so each row's pictures are used once. None where there is a single row.
     """
     if len(groups) < 2:
         return None

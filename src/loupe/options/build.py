@@ -36,9 +36,12 @@ class BuildOptions:
     """Sheet of an Excel file, or configuration of a Hugging Face dataset; none expects one."""
     streaming: bool = False
     """Read a Hugging Face dataset from where it is, without its cache."""
-    image_column: str | None = None
-    """Column with a picture's path, URL or bytes; none means the first of image, image_path,
+    image_column: list[str] | str | None = None
+    """Column with a picture's path, URL or bytes, or with a list of such; several columns or a list
+    give rows of several pictures, the main one first. None means the first of image, image_path,
     file_name, imageurl, image_url, url that the table has."""
+    max_pictures: int | None = None
+    """Most pictures of a row, the main one counted; those beyond are left out. None takes all."""
     picture_root: str | None = None
     """Folder that paths of pictures start from and must not leave; none means the folder of the
     table."""
@@ -126,6 +129,11 @@ class BuildOptions:
             raise OptionError(
                 f"validation_share {self.validation_share} and test_share {self.test_share} leave "
                 "no row to train on; both must be at least 0 and their sum below 1."
+            )
+        if self.image_column == [] or (self.max_pictures is not None and self.max_pictures < 1):
+            raise OptionError(
+                f"image_column is {self.image_column} and max_pictures {self.max_pictures}; "
+                "expected at least one column and at least 1 picture, or null."
             )
         if not 0 < self.likeness_cosine <= 1:
             raise OptionError(

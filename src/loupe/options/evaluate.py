@@ -21,6 +21,9 @@ class EvaluateOptions:
     """Folder to write: predictions.parquet, scores.json, report.html."""
     split: str = "test"
     """Which rows to answer: train, validation or test."""
+    pictures: int | None = None
+    """How many of a row's pictures are shown, the main one first; none shows as many as the model
+    was trained with, all unless that was limited."""
     max_rows: int | None = None
     """Answer only this many rows, drawn by seed; none means all."""
     words: list[str] = field(default_factory=list)

@@ -20,6 +20,9 @@ class PredictOptions:
     """Folder that `loupe train` wrote."""
     task: str | None = None
     """Task file; none means the one beside the model, else the tutorial's."""
+    together: bool = False
+    """Read one product off several pictures: off all files named, and off the files of each folder,
+    those below it too. Files named, the main picture first; those of a folder by name."""
     format: Literal["json", "table"] = "json"
     """One JSON object per picture and line, or a table for people."""
     decoding: Decoding = "guided"

@@ -25,6 +25,8 @@ class PreferOptions:
     output: str
     """Folder to write: the model or adapter with its processor and task, options.yaml,
     metrics.jsonl, samples.jsonl, pairs.jsonl, checkpoints/."""
+    pictures: int | None = None
+    """How many of a row's pictures are shown, the main one first; none shows all."""
     max_rows: int | None = None
     """Draw answers for only this many training rows, taken by seed; none means all."""
     samples: int = 8

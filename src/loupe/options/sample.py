@@ -20,6 +20,8 @@ class SampleOptions:
     """Number of products (rows and pictures)."""
     seed: int = 0
     """Same seed, same bytes, whatever the number of workers."""
+    views: int = 1
+    """Pictures of each product: the same product, its pose, light and paper drawn anew."""
     image_size_px: int = 224
     """Side of the square pictures, in pixels."""
     workers: int = 0

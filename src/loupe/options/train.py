@@ -90,6 +90,8 @@ class TrainOptions:
     """Gradients are scaled down to this norm."""
     num_crops: int | None = None
     """HD crops per picture; none keeps the processor's own."""
+    pictures: int | None = None
+    """How many of a row's pictures are shown, the main one first; none shows all."""
     augment: bool = False
     """Shift, scale and mirror training pictures by a little, anew in each epoch."""
     keep_features: bool = True
@@ -186,6 +188,9 @@ class TrainOptions:
             f"patience {self.patience} with {self.evaluations} evaluations can never end a run; "
             "expected at least 1, and more evaluations than that. Raise evaluations.": (
                 self.patience is not None and not 0 < self.patience < self.evaluations
+            ),
+            f"pictures is {self.pictures}; expected at least 1, or none for all of a row's.": (
+                self.pictures is not None and self.pictures < 1
             ),
             f"digit_weight is {self.digit_weight} and price_spread {self.price_spread}; expected "
             "a weight above 0 and a spread of 0 to below 1.": (

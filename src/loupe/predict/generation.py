@@ -22,9 +22,9 @@ __all__ = ["encode_pictures", "generate_texts", "sample_texts"]
 
 
 def generate_texts(
-    predictor: Predictor, pictures: Sequence[Image.Image], max_new_tokens: int, decoding: Decoding
+    predictor: Predictor, pictures: Sequence[vlm.Pictures], max_new_tokens: int, decoding: Decoding
 ) -> list[str]:
-    """Answer one batch greedily; a text ends before the token that ends answers."""
+    """Answer one batch of products greedily; a text ends before the token that ends answers."""
     inputs, ends = _ask(predictor, pictures)
     if decoding == "guided":
         with _answering(predictor.model), torch.inference_mode():
@@ -37,12 +37,12 @@ def generate_texts(
 
 def sample_texts(
     predictor: Predictor,
-    pictures: Sequence[Image.Image],
+    pictures: Sequence[vlm.Pictures],
     max_new_tokens: int,
     count: int,
     temperature: float,
 ) -> list[list[str | None]]:
-    """Draw so many answers to each picture of one batch, freely, by torch's random numbers.
+    """Draw so many answers to each product of one batch, freely, by torch's random numbers.
 
     None stands for an answer that was cut off at `max_new_tokens`.
     """
@@ -61,13 +61,14 @@ def sample_texts(
     return [texts[start : start + count] for start in range(0, len(texts), count)]
 
 
-def _ask(predictor: Predictor, pictures: Sequence[Image.Image]) -> tuple[Any, set[int]]:
-    """Give the model's inputs for the question about each picture, and the ends of answers."""
-    processor = predictor.processor
-    dialogue = vlm.make_dialogue(processor, predictor.task.question)
+def _ask(predictor: Predictor, pictures: Sequence[vlm.Pictures]) -> tuple[Any, set[int]]:
+    """Give the model's inputs for the question about each product, and the ends of answers."""
+    processor, question = predictor.processor, predictor.task.question
+    dialogue = vlm.make_dialogue(processor, question)
+    shown = [[to_srgb(each) for each in vlm.list_pictures(product)] for product in pictures]
     inputs = processor(
-        text=[dialogue.prompt] * len(pictures),
-        images=[[to_srgb(picture)] for picture in pictures],
+        text=vlm.make_prompts(processor, question, [len(each) for each in shown]),
+        images=shown,
         padding=True,
         padding_side="left",
         return_tensors="pt",

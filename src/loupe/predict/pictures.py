@@ -4,7 +4,7 @@ Pixels come out as `loupe build` stores them, so that a model sees what it was t
 """
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -12,12 +12,25 @@ from PIL import Image
 from loupe.errors import PredictError
 from loupe.pixels import DECODE_ERRORS, FORMATS, SUFFIXES, find_formats, to_upright_srgb
 
-__all__ = ["find_pictures", "open_picture"]
+__all__ = ["find_pictures", "find_products", "open_picture"]
 
 
 def find_pictures(names: Iterable[str]) -> list[Path]:
     """Expand folders to the picture files below them, in order of name; files stay as given."""
     return [path for name in names for path in _expand(Path(name))]
+
+
+def find_products(names: Sequence[str]) -> list[list[Path]]:
+    """Give the pictures of each product: the files named are one, those of each folder another.
+
+    Folders are searched to any depth; each that holds pictures holds one product.
+    """
+    named = [Path(name) for name in names if not Path(name).is_dir()]
+    found = find_pictures(name for name in names if Path(name).is_dir())
+    folders: dict[Path, list[Path]] = {}
+    for path in found:
+        folders.setdefault(path.parent, []).append(path)
+    return [*([named] if named else []), *folders.values()]
 
 
 def _expand(path: Path) -> Iterator[Path]:

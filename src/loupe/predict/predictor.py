@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from loupe.predict.grammar import AnswerGrammar
+    from loupe.vlm import Pictures
 
 __all__ = ["Predictor", "task_beside"]
 
@@ -26,7 +27,7 @@ CUDA_DTYPE = "bfloat16"  # elsewhere float32: bfloat16 is slow on most CPUs
 class Predictor:
     """A model with its processor and its task.
 
-    What a batch answers is what its pictures would be answered one by one.
+    What a batch answers is what its products would be answered one by one.
     """
 
     def __init__(self, model: Any, processor: Any, task: Task) -> None:
@@ -74,7 +75,7 @@ class Predictor:
 
     def predict(
         self,
-        pictures: Sequence[Image.Image],
+        pictures: Sequence[Pictures],
         *,
         batch_size: int = 16,
         max_new_tokens: int = 96,
@@ -82,12 +83,14 @@ class Predictor:
         price: PriceReading = "said",
         progress: Callable[[int], None] | None = None,
     ) -> list[Answer]:
-        """Answer the task's question about each picture; a picture is of any mode and size.
+        """Answer the task's question about each product: a picture, or several of one product.
+
+        Pictures are of any mode and size; of several the main one comes first.
 
         Guided decoding writes only what the task can parse, and cuts texts after `max_new_tokens`;
         free decoding writes whatever is likeliest, and breaks off there. With `price` median, the
         prices among an answer's values are the medians of what the model might say after its own
-        words, and `text` stays what it said. `progress` is called with the number of pictures
+        words, and `text` stays what it said. `progress` is called with the number of products
         answered since its last call.
         """
         from loupe.predict.generation import generate_texts
@@ -103,7 +106,7 @@ class Predictor:
         return answers
 
     def _read_medians(
-        self, pictures: Sequence[Image.Image], answers: Sequence[Answer]
+        self, pictures: Sequence[Pictures], answers: Sequence[Answer]
     ) -> list[Answer]:
         from loupe.predict.prices import read_prices
 
@@ -120,6 +123,16 @@ class Predictor:
             replace(answer, values=read.get(place, answer.values))
             for place, answer in enumerate(answers)
         ]
+
+    def check_pictures(self, most: int) -> None:
+        """Refuse a model that cannot be asked about so many pictures of one product.
+
+        Raises:
+            CheckpointError: its template or its processor takes fewer at a time.
+        """
+        from loupe.vlm import check_pictures
+
+        check_pictures(self.processor, self.task.question, most)
 
     def features(
         self, pictures: Sequence[Image.Image], *, batch_size: int = 16

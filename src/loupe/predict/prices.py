@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from loupe import vlm
 from loupe.pixels import to_srgb
@@ -68,7 +67,7 @@ class _Beginning:
 @torch.inference_mode()
 def read_prices(
     predictor: Predictor,
-    pictures: Sequence[Image.Image],
+    pictures: Sequence[vlm.Pictures],
     values: Sequence[Mapping[str, Any]],
     field: str,
 ) -> list[PriceDistribution]:
@@ -80,7 +79,7 @@ def read_prices(
 
     Args:
         predictor: its task has the field.
-        pictures: one per sample.
+        pictures: one or several per sample.
         values: the typed values that the model answered, in the same order.
         field: name of a price field.
     """
@@ -113,19 +112,20 @@ class _Tree:
     def __init__(
         self,
         predictor: Predictor,
-        pictures: Sequence[Image.Image],
+        pictures: Sequence[vlm.Pictures],
         values: Sequence[Mapping[str, Any]],
         field: str,
     ) -> None:
         self._model, processor = predictor.model, predictor.processor
-        dialogue = vlm.make_dialogue(processor, predictor.task.question)
+        shown = [[to_srgb(each) for each in vlm.list_pictures(product)] for product in pictures]
+        question, counts = predictor.task.question, [len(each) for each in shown]
         prompts = []
-        for each in values:
+        for asked, each in zip(vlm.make_prompts(processor, question, counts), values, strict=True):
             answer, places = predictor.task.format_fields(each)
-            prompts.append(dialogue.prompt + answer[: places[field][0]].rstrip())
+            prompts.append(asked + answer[: places[field][0]].rstrip())
         inputs = processor(
             text=prompts,
-            images=[[to_srgb(picture)] for picture in pictures],
+            images=shown,
             padding=True,
             padding_side="right",  # some families count padding on the left as places
             return_tensors="pt",

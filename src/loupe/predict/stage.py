@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from loupe.errors import PredictError
 from loupe.options import PredictOptions
-from loupe.predict.pictures import find_pictures, open_picture
+from loupe.predict.pictures import find_pictures, find_products, open_picture
 from loupe.predict.predictor import Predictor
 from loupe.task import Answer, Task
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 __all__ = ["PredictResult", "predict_pictures"]
 
-OWN_KEYS = ("picture", "answer", "problem")
+OWN_KEYS = ("picture", "more_pictures", "left_out", "answer", "problem")
 WIDEST_CELL = 48
 
 
 @dataclass(frozen=True)
 class PredictResult:
-    """One object per picture: its path, its fields (where the answer parsed), answer, problem."""
+    """One object per product: picture, its fields (where the answer parsed), answer, problem."""
 
     pictures: list[dict[str, Any]]
     format: str
@@ -42,15 +42,19 @@ class PredictResult:
 
 
 def predict_pictures(options: PredictOptions) -> PredictResult:
-    """Answer the task's question about each picture; a bad picture gets its problem instead.
+    """Answer the task's question about each product; a bad picture gets its problem instead.
 
     Raises:
         PredictError: no picture is named, or none can be read.
         CheckpointError: no model can be loaded.
         TaskError: the task file declares no task.
     """
-    paths = find_pictures(options.pictures)
-    if not paths:
+    products = (
+        find_products(options.pictures)
+        if options.together
+        else [[path] for path in find_pictures(options.pictures)]
+    )
+    if not products:
         raise PredictError(
             f"There is no picture in {', '.join(options.pictures)}; name picture files or folders."
         )
@@ -60,7 +64,9 @@ def predict_pictures(options: PredictOptions) -> PredictResult:
         device=options.device,
         threads=options.threads,
     )
-    answered = list(_answer_each(predictor, paths, options))
+    if (most := max(map(len, products))) > 1:
+        predictor.check_pictures(most)
+    answered = list(_answer_each(predictor, products, options))
     problems = [str(each["problem"]) for each in answered if each["answer"] is None]
     if len(problems) == len(answered):
         raise PredictError(f"None of the {len(answered)} pictures can be read. {problems[0]}")
@@ -68,15 +74,16 @@ def predict_pictures(options: PredictOptions) -> PredictResult:
 
 
 def _answer_each(
-    predictor: Predictor, paths: Sequence[Path], options: PredictOptions
+    predictor: Predictor, products: Sequence[Sequence[Path]], options: PredictOptions
 ) -> Iterator[dict[str, Any]]:
     from tqdm import tqdm
 
-    with tqdm(total=len(paths), unit="picture", leave=False, disable=None) as bar:
-        for start in range(0, len(paths), options.batch_size):
-            batch = paths[start : start + options.batch_size]
-            opened = [_try_to_open(path) for path in batch]
-            readable = [each for each in opened if not isinstance(each, str)]
+    with tqdm(total=len(products), unit="picture", leave=False, disable=None) as bar:
+        for start in range(0, len(products), options.batch_size):
+            batch = products[start : start + options.batch_size]
+            opened = [[_try_to_open(path) for path in product] for product in batch]
+            shown = [[each for each in one if not isinstance(each, str)] for one in opened]
+            readable = [pictures for pictures in shown if pictures]
             answers = iter(
                 predictor.predict(
                     readable,
@@ -86,8 +93,10 @@ def _answer_each(
                     price=options.price,
                 )
             )
-            for path, each in zip(batch, opened, strict=True):
-                yield _describe(path, each if isinstance(each, str) else next(answers))
+            for product, one in zip(batch, opened, strict=True):
+                problems = [each for each in one if isinstance(each, str)]
+                is_lost = len(problems) == len(one)
+                yield _describe(product, problems, None if is_lost else next(answers))
             bar.update(len(batch))
 
 
@@ -99,14 +108,21 @@ def _try_to_open(path: Path) -> Image.Image | str:
         return str(error)
 
 
-def _describe(path: Path, answer: Answer | str) -> dict[str, Any]:
-    if isinstance(answer, str):
-        return {"picture": str(path), "answer": None, "problem": answer}
+def _describe(
+    product: Sequence[Path], problems: Sequence[str], answer: Answer | None
+) -> dict[str, Any]:
+    """Tell of one product; of pictures that cannot be read where others can, in `left_out`."""
+    main, *more = map(str, product)
+    told: dict[str, Any] = {"picture": main} | ({"more_pictures": more} if more else {})
+    if answer is None:
+        return {**told, "answer": None, "problem": " ".join(problems)}
+    if problems:
+        told["left_out"] = list(problems)
     values = {
         f"{name}_field" if name in OWN_KEYS else name: value
         for name, value in (answer.values or {}).items()
     }
-    return {"picture": str(path), **values, "answer": answer.text, "problem": answer.problem}
+    return {**told, **values, "answer": answer.text, "problem": answer.problem}
 
 
 def format_table(described: Sequence[Mapping[str, Any]]) -> str:

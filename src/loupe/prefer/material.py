@@ -65,7 +65,7 @@ def rank_drawn_answers(
     logger.info("%s answers to each of %s training rows", options.samples, f"{len(places):,}")
     samples = sample_answers(
         predictor,
-        {ids[place]: partial(split.picture, place) for place in places},
+        {ids[place]: partial(split.pictures, place) for place in places},
         sampling,
         path,
         options.sample_batch_size,
@@ -105,13 +105,12 @@ def encode_pairs(
 ) -> PairSet:
     """Encode the pairs; one in whose answers a special token is found is left out and told."""
     places = {str(name): place for place, name in enumerate(split.column("row_id"))}
-    widths, heights = split.column("image_width"), split.column("image_height")
+    sizes = split.picture_sizes()
     encoded, rows = [], []
     for pair in ranked.pairs:
         place = places[pair.row_id]
-        size = int(widths[place]), int(heights[place])
-        chosen = encoder.encode_answer(pair.row_id, pair.chosen, size)
-        rejected = encoder.encode_answer(pair.row_id, pair.rejected, size)
+        chosen = encoder.encode_answer(pair.row_id, pair.chosen, sizes[place])
+        rejected = encoder.encode_answer(pair.row_id, pair.rejected, sizes[place])
         if not isinstance(chosen, LeftOut) and not isinstance(rejected, LeftOut):
             encoded.append((chosen, rejected))
             rows.append(place)
@@ -130,4 +129,4 @@ def encode_pairs(
             max_length=None,
         ),
     )
-    return PairSet(encoded, rows, PictureCache(split.picture, predictor.processor), learning)
+    return PairSet(encoded, rows, PictureCache(split.pictures, predictor.processor), learning)

@@ -54,9 +54,9 @@ class PairSet(Dataset[Any]):
         """Give a pair."""
         return self._pairs[place]
 
-    def picture(self, place: int) -> Image.Image:
-        """Give the picture that a pair is about."""
-        return self._cache.picture(self._rows[place])
+    def pictures(self, place: int) -> list[Image.Image]:
+        """Give the pictures that a pair is about."""
+        return self._cache.pictures(self._rows[place])
 
 
 class PairCollator:
@@ -75,15 +75,15 @@ class PairCollator:
 
         Returns:
             `input_ids`, `attention_mask`, `completion_mask`: (2 * pairs, tokens), the mask 1 on
-            answers and their ends; the model's picture inputs of as many pictures; and in training
+            answers and their ends; the model's picture inputs of all of them; and in training
             the values named in REFERENCE, (pairs,), and `row_ids`.
         """
         places = [int(draw["pair"]) for draw in draws]
-        pictures = [self._pairs.picture(place) for place in places]
+        pictures = [self._pairs.pictures(place) for place in places]
         samples = [
-            Sample(self._pairs[place][side], picture)
+            Sample(self._pairs[place][side], shown)
             for side in (0, 1)
-            for place, picture in zip(places, pictures, strict=True)
+            for place, shown in zip(places, pictures, strict=True)
         ]
         batch = self._collate(samples)
         batch["completion_mask"] = (batch.pop("labels") != IGNORED_LABEL).long()

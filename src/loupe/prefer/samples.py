@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING
 from loupe.errors import PreferError
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from loupe.predict import Predictor
+    from loupe.vlm import Pictures
 
 __all__ = ["SAMPLES", "Sampling", "Texts", "describe_model", "read_samples", "sample_answers"]
 
@@ -59,7 +58,7 @@ def describe_model(model: str) -> str:
 
 def sample_answers(
     predictor: Predictor,
-    rows: Mapping[str, Callable[[], Image.Image]],
+    rows: Mapping[str, Callable[[], Pictures]],
     sampling: Sampling,
     path: Path,
     batch_size: int,
@@ -71,10 +70,10 @@ def sample_answers(
 
     Args:
         predictor: the model, with processor and task.
-        rows: what opens the picture of each row, by row id.
+        rows: what opens the pictures of each row, by row id.
         sampling: how answers are drawn.
         path: the file; its first line tells the sampling, each other one a row and its answers.
-        batch_size: pictures at a time.
+        batch_size: rows at a time.
 
     Raises:
         PreferError: the file holds answers that were drawn otherwise.
@@ -133,7 +132,7 @@ def _cut_torn_line(path: Path) -> None:
 
 
 def _draw(
-    predictor: Predictor, pictures: Sequence[Image.Image], sampling: Sampling, start: int
+    predictor: Predictor, pictures: Sequence[Pictures], sampling: Sampling, start: int
 ) -> list[Texts]:
     import torch
 

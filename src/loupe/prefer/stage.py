@@ -92,7 +92,7 @@ def prefer_answers(options: PreferOptions) -> PreferResult:
         )
     if finished is not None and not options.overwrite:
         return PreferResult(options, finished, was_finished=True, differing=differing)
-    dataset = Dataset.open(options.dataset)
+    dataset = Dataset.open(options.dataset, most_pictures=options.pictures)
     settings = _settle(options, dataset)
     if find_spec("trl") is None:
         raise MissingExtraError("Preference tuning", "TRL", "prefer")

@@ -22,7 +22,7 @@ from loupe.sample.contact_sheet import draw_contact_sheet
 from loupe.sample.house import House
 from loupe.sample.houses import find_house
 from loupe.sample.law import price_error, simulated_best_error
-from loupe.sample.table import to_table
+from loupe.sample.table import image_column, to_table
 from loupe.sample.write_pictures import JPEG_QUALITY, write_pictures
 
 logger = logging.getLogger(__name__)
@@ -48,17 +48,21 @@ class Sample:
     output: Path
     statement: dict[str, Any]
     """What stands in sample.json."""
+    views: int = 1
+    """Pictures of each product."""
 
     def summary(self) -> str:
         """Tell a person what was invented, and what to run next."""
+        columns = " ".join(map(image_column, range(1, self.views + 1)))
         counts, best = self.statement["counts"], self.statement["best_possible"]
         return (
             f"{self.statement['house'].capitalize()} sells {counts['rows']:,} products of "
             f"{counts['families']:,} families in {len(counts['categories'])} categories\n"
             f"No reader of the pictures can price them closer than a median error of "
             f"{best['full_price_median_ape']:.1%}\n"
-            f"Wrote {counts['rows']:,} pictures and their table to {self.output}. "
-            f"Next: `loupe build --source {self.output} --output data`"
+            f"Wrote {counts['rows'] * self.views:,} pictures and their table to {self.output}. "
+            f"Next: `loupe build --source {self.output} --output data"
+            f"{'' if self.views == 1 else f' --image-column {columns}'}`"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -83,13 +87,20 @@ def make_sample(options: SampleOptions) -> Sample:
     products = draw_products(house.name, options.rows, options.seed)
     statement = describe_sample(house, products, options.seed, options.image_size_px)
     with _finished_folder(output.absolute()) as folder:
-        write_pictures(products, folder, options.image_size_px, options.seed, options.workers)
+        write_pictures(
+            products,
+            folder,
+            options.image_size_px,
+            options.seed,
+            options.workers,
+            options.views,
+        )
         draw_contact_sheet(products, folder).save(folder / SHEET_FILE, quality=JPEG_QUALITY)
         save_options(options, folder)
-        pq.write_table(to_table(products, options.seed), folder / TABLE_FILE)
+        pq.write_table(to_table(products, options.seed, options.views), folder / TABLE_FILE)
         text = json.dumps(statement, indent=2, ensure_ascii=False)
         (folder / STATEMENT_FILE).write_text(text + "\n", "utf-8")
-    return Sample(output, statement)
+    return Sample(output, statement, options.views)
 
 
 def describe_sample(
@@ -154,6 +165,8 @@ def _count(products: Sequence[Product]) -> dict[str, Any]:
 def _check_numbers(options: SampleOptions) -> None:
     if options.rows < 1:
         raise SampleError(f"sample.rows is {options.rows}; a sample needs at least 1 row.")
+    if options.views < 1:
+        raise SampleError(f"sample.views is {options.views}; a product needs at least 1 picture.")
     if not MIN_IMAGE_SIZE_PX <= options.image_size_px <= MAX_IMAGE_SIZE_PX:
         raise SampleError(
             f"sample.image_size_px is {options.image_size_px}; pictures are drawn from "

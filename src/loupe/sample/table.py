@@ -25,16 +25,18 @@ WOMENS = ("skirt", "dress", "pumps", "shoulder bag")
 MISSING_SHARE = 0.04
 
 
-def image_path(product: Product) -> str:
-    """Where the product's picture lies, relative to the sample's folder."""
-    return f"images/{product.house}-{product.product_code}.jpg"
+def image_path(product: Product, view: int = 1) -> str:
+    """Where a product's picture lies, relative to the sample's folder; views count from 1."""
+    mark = "" if view == 1 else f"-{view}"
+    return f"images/{product.house}-{product.product_code}{mark}.jpg"
 
 
-def to_table(products: Sequence[Product], seed: int) -> pa.Table:
-    """The products as a table: the real columns first, then the picture, then the attributes."""
+def to_table(products: Sequence[Product], seed: int, views: int = 1) -> pa.Table:
+    """The products as a table: the real columns first, then the pictures, then the attributes."""
     rng = np.random.default_rng([seed, 17])
     return pa.Table.from_pylist(
-        [_real_row(product, rng) | _attribute_row(product) for product in products], _schema()
+        [_real_row(product, rng) | _attribute_row(product, views) for product in products],
+        _schema(views),
     )
 
 
@@ -77,10 +79,15 @@ def _with_gaps(rng: np.random.Generator, *values: str) -> list[str]:
     return [NOT_AVAILABLE if gap else value for value, gap in zip(values, gaps, strict=True)]
 
 
-def _attribute_row(product: Product) -> dict[str, Any]:
+def image_column(view: int) -> str:
+    """Name the column with a view's picture; views count from 1."""
+    return "image" if view == 1 else f"image_{view}"
+
+
+def _attribute_row(product: Product, views: int) -> dict[str, Any]:
     names = ("kind", "colour", "accent", "pattern", "cloth", "size", "detail", "metal")
     return {
-        "image": image_path(product),
+        **{image_column(view): image_path(product, view) for view in range(1, views + 1)},
         **{name: getattr(product, name) for name in names},
         "family_id": product.family_id,
         "colour_word": product.colour_word,
@@ -89,14 +96,15 @@ def _attribute_row(product: Product) -> dict[str, Any]:
     }
 
 
-def _schema() -> pa.Schema:
+def _schema(views: int) -> pa.Schema:
     numbers = {
         "product_code": pa.int64(), "flg_discount": pa.int64(), "family_id": pa.int64(),
         "full_price": pa.float64(), "price": pa.float64(), "full_price_eur": pa.float64(),
         "price_eur": pa.float64(), "best_full_price": pa.float64(),
     }  # fmt: skip
     ours = (
-        "image", "kind", "colour", "accent", "pattern", "cloth", "size", "detail", "metal",
-        "family_id", "colour_word", "pattern_word", "best_full_price",
+        *map(image_column, range(1, views + 1)),
+        "kind", "colour", "accent", "pattern", "cloth", "size", "detail", "metal", "family_id",
+        "colour_word", "pattern_word", "best_full_price",
     )  # fmt: skip
     return pa.schema([(name, numbers.get(name, pa.string())) for name in (*REAL_COLUMNS, *ours)])

@@ -20,9 +20,14 @@ PRODUCTS_PER_TASK = 16
 
 
 def write_pictures(
-    products: Sequence[Product], folder: Path, image_size_px: int, seed: int, workers: int
+    products: Sequence[Product],
+    folder: Path,
+    image_size_px: int,
+    seed: int,
+    workers: int,
+    views: int = 1,
 ) -> None:
-    """Draw each product into the folder's `images/`; 0 workers means one per core.
+    """Draw each view of each product into the folder's `images/`; 0 workers means one per core.
 
     The bytes do not depend on the number of workers: every picture has its own generator.
     """
@@ -30,7 +35,9 @@ def write_pictures(
         products[start : start + PRODUCTS_PER_TASK]
         for start in range(0, len(products), PRODUCTS_PER_TASK)
     ]
-    write = partial(_write_batch, folder=folder, image_size_px=image_size_px, seed=seed)
+    write = partial(
+        _write_batch, folder=folder, image_size_px=image_size_px, seed=seed, views=views
+    )
     count = min(workers or os.cpu_count() or 1, len(batches))
     done = map(write, batches) if count == 1 else _in_processes(write, batches, count)
     with tqdm(
@@ -55,8 +62,12 @@ def _leave_ctrl_c_to_parent() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _write_batch(products: Sequence[Product], folder: Path, image_size_px: int, seed: int) -> int:
+def _write_batch(
+    products: Sequence[Product], folder: Path, image_size_px: int, seed: int, views: int
+) -> int:
     for product in products:
-        picture = draw_picture(product, image_size_px, picture_rng(product, seed))
-        picture.save(folder / image_path(product), quality=JPEG_QUALITY, subsampling=0)
+        for view in range(1, views + 1):
+            picture = draw_picture(product, image_size_px, picture_rng(product, seed, view))
+            path = folder / image_path(product, view)
+            picture.save(path, quality=JPEG_QUALITY, subsampling=0)
     return len(products)

@@ -80,16 +80,24 @@ class ExampleDataset(Dataset[Sample]):
         return len(self.examples)
 
     def __getitem__(self, draw: Draw) -> Sample:
-        """Give an example with its picture."""
+        """Give an example with its pictures."""
         place, epoch = draw
-        picture = self.picture(place)
+        pictures = self.pictures(place)
         if self._seed is not None:
-            picture = vary_picture(picture, f"{self._seed} {epoch} {place}")
-        return Sample(self.examples[place], picture)
+            key = f"{self._seed} {epoch} {place}"
+            pictures = [
+                vary_picture(picture, f"{key} {number}" if number else key)
+                for number, picture in enumerate(pictures)
+            ]
+        return Sample(self.examples[place], pictures)
+
+    def pictures(self, place: int) -> list[Image.Image]:
+        """Give an example's pictures as they are, the main one first."""
+        return self._cache.pictures(self.rows[place])
 
     def picture(self, place: int) -> Image.Image:
-        """Give an example's picture as it is."""
-        return self._cache.picture(self.rows[place])
+        """Give an example's main picture as it is."""
+        return self.pictures(place)[0]
 
 
 class FilledDataset(Dataset[Sample]):
@@ -103,7 +111,7 @@ class FilledDataset(Dataset[Sample]):
         return len(self._dataset)  # type: ignore[arg-type]  # torch declares no length
 
     def __getitem__(self, draw: Draw | Filler) -> Sample:
-        """Give an example with its picture."""
+        """Give an example with its pictures."""
         if not isinstance(draw, Filler):
             return self._dataset[draw]
         sample = self._dataset[draw.draw]
@@ -235,7 +243,7 @@ class Collator:
             `label_choices` and `label_weights`, (samples, tokens, choices), and the number
             `label_smoothing`. And the model's picture inputs, and what its family tells of tokens.
             Of samples with keys, only those of pictures not `Seen` yet, with the lists `seen` (None
-            for those) and `picture_keys`, for `FeatureStore.complete`.
+            for those) and `picture_keys`, one for each picture, for `FeatureStore.complete`.
         """
         samples = [sample for sample in samples if sample.example.answer_ids] or samples[:1]
         examples = [sample.example for sample in samples]
@@ -260,15 +268,20 @@ class Collator:
         }
 
     def _prepare_pictures(self, samples: Sequence[Sample]) -> dict[str, Any]:
-        pictures = [each.picture for each in samples if isinstance(each.picture, Image.Image)]
+        shown = [
+            [each for each in sample.pictures if isinstance(each, Image.Image)]
+            for sample in samples
+        ]
         inputs: dict[str, Any] = {}
-        if pictures:
-            inputs |= vlm.prepare_pictures(self._processor, pictures)
-        if any(sample.key is not None for sample in samples):
+        if any(shown):
+            inputs |= vlm.prepare_pictures(self._processor, shown)
+        if any(sample.keys is not None for sample in samples):
             inputs["seen"] = [
-                None if isinstance(each.picture, Image.Image) else each.picture for each in samples
+                None if isinstance(each, Image.Image) else each
+                for sample in samples
+                for each in sample.pictures
             ]
-            inputs["picture_keys"] = [sample.key for sample in samples]
+            inputs["picture_keys"] = [key for sample in samples for key in sample.keys or ()]
         return inputs
 
 

@@ -17,6 +17,8 @@ from loupe.task import FieldError, Task
 __all__ = ["Encoder", "Example", "LeftOut", "PricePlace", "Sample", "Seen"]
 
 
+Size = tuple[int, int]
+"""Of a picture: (width, height), in pixels."""
 Prompt = tuple[tuple[int, ...], dict[str, torch.Tensor]]
 """A prompt's token ids, and what else is told of each token."""
 
@@ -70,13 +72,13 @@ class Seen(NamedTuple):
 
 @dataclass(frozen=True)
 class Sample:
-    """What a batch is made of: an example and the picture as it is shown this time."""
+    """What a batch is made of: an example and its pictures as they are shown this time."""
 
     example: Example
-    picture: Image.Image | Seen
-    """The picture, or what the tower saw in it before."""
-    key: str | None = None
-    """Name of the picture's content, where what is seen in it is kept."""
+    pictures: Sequence[Image.Image | Seen]
+    """The pictures, the main one first, or what the tower saw in them before."""
+    keys: Sequence[str] | None = None
+    """Names of the pictures' contents, where what is seen in them is kept."""
 
 
 class Encoder:
@@ -90,15 +92,15 @@ class Encoder:
         self._processor = processor
         self._task = task
         self._dialogue = vlm.make_dialogue(processor, task.question)
-        self._bare_prompt_ids = self._tokenize(self._dialogue.prompt)
-        self._prompts: dict[tuple[int, int], Prompt] = {}
+        self._asked: dict[int, tuple[str, tuple[int, ...]]] = {}
+        self._prompts: dict[tuple[object, ...], Prompt] = {}
         added = set(processor.tokenizer.get_added_vocab().values())
         self._reserved = added | set(processor.tokenizer.all_special_ids)
 
     def encode(
-        self, row_id: str, values: Mapping[str, Any], size: tuple[int, int]
+        self, row_id: str, values: Mapping[str, Any], sizes: Sequence[Size]
     ) -> Example | LeftOut:
-        """Encode a row whose picture has this (width, height), in pixels.
+        """Encode a row whose pictures, the main one first, have these sizes.
 
         Raises:
             TrainError: the tokenizer melts the prompt's end and the answer's begin together.
@@ -107,13 +109,13 @@ class Encoder:
             answer, places = self._task.format_fields(values)
         except FieldError as error:
             return LeftOut(row_id, "value", str(error))
-        return self.encode_answer(row_id, answer, size, places)
+        return self.encode_answer(row_id, answer, sizes, places)
 
     def encode_answer(
         self,
         row_id: str,
         answer: str,
-        size: tuple[int, int],
+        sizes: Sequence[Size],
         places: Mapping[str, tuple[int, int]] = MappingProxyType({}),
     ) -> Example | LeftOut:
         """Encode an answer as it is said, which need not parse; `places` tells where fields stand.
@@ -121,7 +123,8 @@ class Encoder:
         Raises:
             TrainError: the tokenizer melts the prompt's end and the answer's begin together.
         """
-        answer_ids, spans = self._answer_ids(answer)
+        prompt, _ = self._ask(len(sizes))
+        answer_ids, spans = self._answer_ids(answer, len(sizes))
         reserved = [token for token in answer_ids[:-1] if token in self._reserved]
         if reserved or answer_ids[-1:] != (self._dialogue.end_id,):
             names = self._processor.tokenizer.convert_ids_to_tokens(reserved or answer_ids[-1:])
@@ -130,21 +133,31 @@ class Encoder:
             PricePlace(name, self._task.fields[name].parse(answer[begin:end]), *tokens)
             for name, (begin, end) in places.items()
             if self._task.fields[name].type == "price"
-            and (tokens := self._find_tokens(spans, begin, end))
+            and (tokens := _find_tokens(spans, len(prompt) + begin, len(prompt) + end))
         )
-        prompt_ids, kinds = self._prompt_for(size, answer, answer_ids)
+        prompt_ids, kinds = self._prompt_for(sizes, answer, answer_ids)
         return Example(row_id, prompt_ids, answer_ids, answer, prices, kinds)
 
-    def _answer_ids(self, answer: str) -> tuple[tuple[int, ...], list[tuple[int, int]]]:
+    def _ask(self, pictures: int) -> tuple[str, tuple[int, ...]]:
+        """Give the prompt about so many pictures, and its ids with its signs for them as text."""
+        if pictures not in self._asked:
+            dialogue = vlm.make_dialogue(self._processor, self._task.question, pictures)
+            self._asked[pictures] = dialogue.prompt, self._tokenize(dialogue.prompt)
+        return self._asked[pictures]
+
+    def _answer_ids(
+        self, answer: str, pictures: int
+    ) -> tuple[tuple[int, ...], list[tuple[int, int]]]:
         """Ids that follow the prompt's when both are tokenized together, which is what is asked.
 
         With them each one's (begin, end) in the whole text; none from a tokenizer that is not
         fast, which cannot tell.
         """
         tokenizer = self._processor.tokenizer
-        text = self._dialogue.prompt + answer + self._dialogue.end
+        text, prompt = self._ask(pictures)
+        text += answer + self._dialogue.end
         encoded = tokenizer(text, return_offsets_mapping=tokenizer.is_fast)
-        whole, prompt = tuple(encoded["input_ids"]), self._bare_prompt_ids
+        whole = tuple(encoded["input_ids"])
         if whole[: len(prompt)] != prompt:
             raise TrainError(
                 f"The tokenizer joins the end of the prompt and the begin of the answer {answer!r} "
@@ -153,37 +166,28 @@ class Encoder:
             )
         return whole[len(prompt) :], encoded.get("offset_mapping", [])[len(prompt) :]
 
-    def _find_tokens(
-        self, spans: Sequence[tuple[int, int]], begin: int, end: int
-    ) -> tuple[int, int] | None:
-        """Give the places in the answer's ids of the tokens of a piece of its text."""
-        before = len(self._dialogue.prompt)
-        tokens = [
-            place
-            for place, (first, last) in enumerate(spans)
-            if first < before + end and last > before + begin
-        ]
-        return (tokens[0], tokens[-1] + 1) if tokens else None
-
     def _tokenize(self, text: str) -> tuple[int, ...]:
         # Not by the processor: without a picture the tag is plain text, and takes part in neither
         # the prompt's last tokens nor the answer's first.
         return tuple(self._processor.tokenizer(text)["input_ids"])
 
     def _prompt_for(
-        self, size: tuple[int, int], answer: str, answer_ids: tuple[int, ...]
+        self, sizes: Sequence[Size], answer: str, answer_ids: tuple[int, ...]
     ) -> Prompt:
-        size = vlm.fit_picture_size(self._processor, size) or size
-        if size not in self._prompts:
-            ids, kinds = self._process(self._dialogue.prompt, size)
+        # By tokens where they can be counted: pictures of many sizes then share few prompts.
+        key = tuple(vlm.count_picture_tokens(self._processor, size) or size for size in sizes)
+        if key not in self._prompts:
+            prompt, _ = self._ask(len(sizes))
+            ids, kinds = self._process(prompt, sizes)
             if not self._prompts:
-                whole, _ = self._process(self._dialogue.prompt + answer + self._dialogue.end, size)
+                whole, _ = self._process(prompt + answer + self._dialogue.end, sizes)
                 self._check_whole(whole, ids + answer_ids)
-            self._prompts[size] = ids, kinds
-        return self._prompts[size]
+            self._prompts[key] = ids, kinds
+        return self._prompts[key]
 
-    def _process(self, text: str, size: tuple[int, int]) -> Prompt:
-        made = self._processor(text=[text], images=[[Image.new("RGB", size)]])
+    def _process(self, text: str, sizes: Sequence[Size]) -> Prompt:
+        fitted = [vlm.fit_picture_size(self._processor, size) or size for size in sizes]
+        made = self._processor(text=[text], images=[[Image.new("RGB", size) for size in fitted]])
         ids = tuple(int(token) for token in made["input_ids"][0])
         return ids, vlm.token_kinds(self._processor, made)
 
@@ -195,3 +199,9 @@ class Encoder:
                 "than of the two apart, so a model would be trained on other texts than it is "
                 "asked later. Choose another family."
             )
+
+
+def _find_tokens(spans: Sequence[tuple[int, int]], begin: int, end: int) -> tuple[int, int] | None:
+    """Give the places in an answer's ids of the tokens of a piece of the whole text."""
+    tokens = [place for place, (first, last) in enumerate(spans) if first < end and last > begin]
+    return (tokens[0], tokens[-1] + 1) if tokens else None

@@ -14,7 +14,6 @@ import shutil
 import uuid
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -127,12 +126,12 @@ class FeaturedDataset(Dataset[Sample]):
 
     Args:
         examples: with pictures that do not vary.
-        keys: SHA-256 of each example's picture as it is stored, in hexadecimal.
+        keys: SHA-256 of each of an example's pictures as it is stored, in hexadecimal.
         features: where they are kept.
     """
 
     def __init__(
-        self, examples: ExampleDataset, keys: Sequence[str], features: FeatureStore
+        self, examples: ExampleDataset, keys: Sequence[Sequence[str]], features: FeatureStore
     ) -> None:
         self._examples = examples
         self._keys = keys
@@ -145,12 +144,18 @@ class FeaturedDataset(Dataset[Sample]):
         return len(self._examples)
 
     def __getitem__(self, draw: Draw) -> Sample:
-        """Give an example with its key."""
-        key = self._keys[draw[0]]
-        seen = self.features.read(key)
-        if seen is None:
-            return replace(self._examples[draw], key=key)
-        return Sample(self._examples.examples[draw[0]], seen, key)
+        """Give an example with its keys."""
+        keys = self._keys[draw[0]]
+        seen = [self.features.read(key) for key in keys]
+        found = [each for each in seen if each is not None]
+        if len(found) == len(seen):
+            return Sample(self._examples.examples[draw[0]], found, keys)
+        sample = self._examples[draw]
+        shown = [
+            picture if each is None else each
+            for each, picture in zip(seen, sample.pictures, strict=True)
+        ]
+        return Sample(sample.example, shown, keys)
 
 
 def keep_features(
@@ -190,7 +195,7 @@ def keep_features(
                 "are free for them"
             )
     if reason is None:
-        keys = [split.picture_hash(row) for row in train.rows]
+        keys = [split.picture_hashes(row) for row in train.rows]
         kept = FeaturedDataset(train, keys, FeatureStore(folder, basis, dtype))
         return kept, (
             f"The frozen tower sees each picture once: features are kept in {folder} (up to "

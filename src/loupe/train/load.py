@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,11 +38,13 @@ class Load:
     samples: int
     """That go through the model at a time."""
     tokens: int
-    """Of the longest sample, its picture's included."""
+    """Of the longest sample, its pictures' included."""
     answer_tokens: int
     """Of the longest answer: the positions that get logits."""
     crops: int
-    """Most crops of one picture, the view of the whole counted."""
+    """Most crops of one sample's pictures, the views of the whole counted."""
+    pictures: int = 1
+    """Most pictures of one sample."""
     is_piece: bool = False
     """Whether it is a piece of a batch, so that gradients are added."""
 
@@ -54,16 +57,23 @@ def find_load(
     rows = count_batch_rows(lengths, options)
     device = vlm.choose_device("auto")
     at_once = min(rows, samples_at_once(predictor.model, options, max(lengths), device))
-    side: Any = getattr(processor.image_processor, "crop_size", None)
-    fitted = (vlm.fit_picture_size(processor, size) for size in _count_sizes(split))
-    crops = (width // side * (height // side) for width, height in filter(None, fitted))
+    sizes = split.picture_sizes()
+    crops = {each: _count_crops(processor, each) for row in sizes for each in row}
     return Load(
         samples=at_once,
         tokens=max(lengths),
         answer_tokens=max(len(example.answer_ids) for example in material.train.examples),
-        crops=1 + max(crops, default=0),
+        crops=max(sum(1 + crops[each] for each in row) for row in sizes),
+        pictures=max(map(len, sizes)),
         is_piece=at_once < rows,
     )
+
+
+def _count_crops(processor: Any, size: tuple[int, int]) -> int:
+    """Count the crops of a picture of this size beside the view of the whole; 0 where not known."""
+    side: Any = getattr(processor.image_processor, "crop_size", None)
+    fitted = vlm.fit_picture_size(processor, size)
+    return 0 if fitted is None else math.prod(math.ceil(length / side) for length in fitted)
 
 
 def count_batch_rows(lengths: Sequence[int], options: TrainOptions) -> int:
@@ -100,5 +110,4 @@ def count_picture_tokens(split: Split, processor: Any) -> TokensByCrops:
 
 def _count_sizes(split: Split) -> Counter[tuple[int, int]]:
     """Count a split's pictures by (width, height)."""
-    widths, heights = split.column("image_width"), split.column("image_height")
-    return Counter((int(each[0]), int(each[1])) for each in zip(widths, heights, strict=True))
+    return Counter(size for row in split.picture_sizes() for size in row)

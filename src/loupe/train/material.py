@@ -28,7 +28,9 @@ class Material:
     validation: Validation | None
     left_out: tuple[LeftOut, ...]
     picture_tokens: tuple[int, int]
-    """Fewest and most tokens of a training picture."""
+    """Fewest and most tokens of a training row's pictures."""
+    most_pictures: int = 1
+    """Of a training row."""
 
     def count_left_out(self) -> dict[str, int]:
         """Count the rows left out, by reason."""
@@ -51,7 +53,7 @@ def gather_material(dataset: Dataset, predictor: Predictor, options: TrainOption
             f"Dataset {options.dataset!r} has no row to train on: {len(split)} were read and "
             f"{len(left_out)} left out{why}. Build it from more rows."
         )
-    cache = PictureCache(split.picture, predictor.processor)
+    cache = PictureCache(split.pictures, predictor.processor)
     train = ExampleDataset(examples, rows, cache, options.seed if options.augment else None)
     image_token = getattr(predictor.processor, "image_token_id", None)
     counts = {ids: ids.count(image_token) for ids in {example.prompt_ids for example in examples}}
@@ -60,6 +62,7 @@ def gather_material(dataset: Dataset, predictor: Predictor, options: TrainOption
         validation=gather_validation(dataset, predictor, encoder, options),
         left_out=tuple(left_out),
         picture_tokens=(min(counts.values()), max(counts.values())),
+        most_pictures=max(map(len, split.picture_sizes())),
     )
 
 
@@ -106,7 +109,7 @@ def gather_validation(
         _check_no_metric(options)
         return None
     truths: list[Mapping[str, Any]] = [split.values(row) for row in rows]
-    cache = PictureCache(split.picture, predictor.processor)
+    cache = PictureCache(split.pictures, predictor.processor)
     return Validation(
         predictor,
         ExampleDataset(examples, rows, cache, None),
@@ -121,11 +124,10 @@ def _encode(
 ) -> tuple[list[Example], list[int], list[LeftOut]]:
     """Encode rows: the examples, their places in the split, and the rows left out."""
     ids = split.column("row_id")
-    widths, heights = split.column("image_width"), split.column("image_height")
+    sizes = split.picture_sizes()
     examples, rows, left_out = [], [], []
     for place in places:
-        size = int(widths[place]), int(heights[place])
-        encoded = encoder.encode(str(ids[place]), split.values(place), size)
+        encoded = encoder.encode(str(ids[place]), split.values(place), sizes[place])
         if isinstance(encoded, LeftOut):
             left_out.append(encoded)
         else:

@@ -144,8 +144,8 @@ def suggest_changes(
         lighter = replace(
             load,
             samples=min(load.samples, chosen.batch_size),
-            tokens=load.tokens - saved,
-            crops=min(load.crops, 1 + crops),
+            tokens=load.tokens - saved * load.pictures,
+            crops=min(load.crops, (1 + crops) * load.pictures),
         )
         memory = estimate(chosen, lighter)
         fits = memory.peak <= available

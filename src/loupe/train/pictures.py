@@ -23,7 +23,7 @@ MIRROR_PROBABILITY = 0.5
 
 
 class PictureCache:
-    """Opens pictures by row, fitted to what the processor will resize them to.
+    """Opens the pictures of rows, fitted to what the processor will resize them to.
 
     Pictures are kept as 8-bit pixels up to `max_bytes` in all; what comes later is opened anew
     each time. A picture that fitting would enlarge stays as it is.
@@ -31,25 +31,26 @@ class PictureCache:
 
     def __init__(
         self,
-        open_picture: Callable[[int], Image.Image],
+        open_pictures: Callable[[int], vlm.Pictures],
         processor: Any,
         max_bytes: int = DEFAULT_CACHE_BYTES,
     ) -> None:
-        self._open_picture = open_picture
+        self._open_pictures = open_pictures
         self._processor = processor
         self._free_bytes = max_bytes
-        self._kept: dict[int, np.ndarray[Any, np.dtype[np.uint8]]] = {}
+        self._kept: dict[int, list[np.ndarray[Any, np.dtype[np.uint8]]]] = {}
 
-    def picture(self, row: int) -> Image.Image:
-        """Give a row's picture: RGB, fitted."""
+    def pictures(self, row: int) -> list[Image.Image]:
+        """Give a row's pictures: RGB, fitted, the main one first."""
         if row in self._kept:
-            return Image.fromarray(self._kept[row])
-        picture = self._fit(self._open_picture(row))
-        pixels = np.array(picture)  # (height, width, 3)
-        if pixels.nbytes <= self._free_bytes:
-            self._free_bytes -= pixels.nbytes
-            self._kept[row] = pixels
-        return picture
+            return [Image.fromarray(pixels) for pixels in self._kept[row]]
+        pictures = [self._fit(each) for each in vlm.list_pictures(self._open_pictures(row))]
+        arrays = [np.array(picture) for picture in pictures]  # (height, width, 3) each
+        needed = sum(pixels.nbytes for pixels in arrays)
+        if needed <= self._free_bytes:
+            self._free_bytes -= needed
+            self._kept[row] = arrays
+        return pictures
 
     def _fit(self, picture: Image.Image) -> Image.Image:
         size = vlm.fit_picture_size(self._processor, picture.size)

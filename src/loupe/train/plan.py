@@ -30,12 +30,15 @@ class Plan:
     left_out: dict[str, int]
     """Training rows left out, by reason."""
     picture_tokens: tuple[int, int]
+    """Fewest and most of a row's pictures."""
     sequence_tokens: int
     """Tokens of the longest sample."""
     steps: int
     passes: float
     """Passes over the training rows that the steps make."""
     memory: Memory
+    most_pictures: int = 1
+    """Of a row."""
 
     def to_dict(self) -> dict[str, Any]:
         """Give the same as plain data."""
@@ -49,13 +52,18 @@ class Plan:
         rates = ", ".join(f"{part} {rate:g}" for part, rate in options.learning_rates.items())
         left_out = ", ".join(f"{count} for {reason}" for reason, count in self.left_out.items())
         few, many = self.picture_tokens
+        shown = (
+            "a picture is"
+            if self.most_pictures == 1
+            else f"a row's pictures, up to {self.most_pictures}, are"
+        )
         limit = "" if options.max_minutes is None else f", at most {options.max_minutes:g} min"
         lines = [
             f"Training {_millions(trained)} of {_millions(everything)} parameters: {parts}",
             f"Adapters: {adapted}" if adapted else "",
             f"Peak learning rates of their own: {rates}" if rates else "",
             f"{self.train_rows:,} rows to train on{f' (left out: {left_out})' if left_out else ''}"
-            f", {self.validation_rows:,} to validate; a picture is "
+            f", {self.validation_rows:,} to validate; {shown} "
             f"{few if few == many else f'{few} to {many}'} tokens, the longest sample "
             f"{self.sequence_tokens}",
             f"Up to {self.steps:,} steps of {_tell_batch(options)}{limit}; about "
@@ -86,6 +94,7 @@ def make_plan(
         steps=steps,
         passes=steps / _steps_per_pass(lengths, options, processes),
         memory=memory,
+        most_pictures=material.most_pictures,
     )
 
 

@@ -37,7 +37,7 @@ def plan_training(options: TrainOptions) -> Outlook:
         CheckpointError: no model can be loaded.
         MissingExtraError: accelerate, peft or bitsandbytes is not installed.
     """
-    dataset = Dataset.open(options.dataset)
+    dataset = Dataset.open(options.dataset, most_pictures=options.pictures)
     check_requirements(options)
     device = vlm.choose_device("auto")
     predictor = load_to_train(options, dataset, has_weights=False)

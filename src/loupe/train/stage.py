@@ -126,7 +126,7 @@ def _start(options: TrainOptions) -> TrainResult:
     from loupe.train.requirements import check_requirements
 
     folder = Path(options.output)
-    dataset = Dataset.open(options.dataset)
+    dataset = Dataset.open(options.dataset, most_pictures=options.pictures)
     check_requirements(options)
     check_best_metric_of(dataset, options)
     tracker = open_trackers(options.tracker) if processes.is_main() else Trackers([])
@@ -223,6 +223,8 @@ def _finish(
         "left_out": plan.left_out,
         "dataset_fingerprint": dataset.info["fingerprint"],
     }
+    if options.pictures is not None:
+        record["pictures"] = options.pictures
     if options.feature_folder is None:
         shutil.rmtree(folder / FEATURES, ignore_errors=True)
     checkpoints.write_record(folder / checkpoints.FINISHED, record)
@@ -247,6 +249,7 @@ def load_to_train(
     from loupe.train.adapters import four_bit_settings
     from loupe.vlm import (
         build_without_weights,
+        check_pictures,
         choose_device,
         load_model_and_processor,
         load_processor,
@@ -283,6 +286,7 @@ def load_to_train(
     if options.price_spread and not (has_price and processor.tokenizer.is_fast):
         lack = "the tokenizer cannot tell its places" if has_price else "the task has no price"
         raise TrainError(f"price_spread {options.price_spread}: {lack}. Drop price_spread.")
+    check_pictures(processor, dataset.task.question, dataset.count_pictures())
     stop_generation_at(model, make_dialogue(processor, dataset.task.question))
     return Predictor(model, processor, dataset.task)
 

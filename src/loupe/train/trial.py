@@ -138,7 +138,7 @@ def _try_evaluation(predictor: Predictor, material: Material, options: TrainOpti
     if material.validation is None:
         return 0.0
     examples = material.train.examples[: options.batch_size]
-    pictures = [material.train.picture(place) for place in range(len(examples))]
+    pictures = [material.train.pictures(place) for place in range(len(examples))]
     longest = max(len(example.answer_ids) for example in examples)
     started = time.perf_counter()
     with _arithmetic(predictor.model, options):

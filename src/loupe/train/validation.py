@@ -95,7 +95,7 @@ class Validation:
         began = self._now()
         for places in self._own_shares():
             answers = self._predictor.predict(
-                [self._rows.picture(place) for place in places or [0]],
+                [self._rows.pictures(place) for place in places or [0]],
                 batch_size=self._batch_size,
                 max_new_tokens=self._max_new_tokens,
                 decoding="free",
@@ -120,7 +120,7 @@ class Validation:
             yield range(*slice(begin, begin + self._batch_size).indices(len(self._rows)))
 
     def predicted_rows(self, answers: Sequence[Answer], count: int) -> list[PredictedRow]:
-        """Show the first answers beside their truths, pictures and scores."""
+        """Show the first answers beside their truths, main pictures and scores."""
         answers = answers[:count]
         examples = self._rows.examples[: len(answers)]
         scores = row_scores(self._predictor.task, self._truths[: len(answers)], answers)
@@ -154,7 +154,7 @@ class Validation:
     def _batch(self, places: Sequence[int]) -> dict[str, torch.Tensor]:
         device = self._predictor.model.device
         samples = [
-            Sample(self._rows.examples[place], self._rows.picture(place)) for place in places
+            Sample(self._rows.examples[place], self._rows.pictures(place)) for place in places
         ]
         batch = self._collate(samples)
         del batch["row_ids"]

@@ -21,7 +21,7 @@ GOODS = {  # what is drawn in this colour is that
 @dataclass
 class FakeSplit:
     rows: list
-    pictures: list
+    shown: list
     fields: list
 
     def __len__(self):
@@ -38,7 +38,13 @@ class FakeSplit:
         return self.rows[number]
 
     def picture(self, number):
-        return self.pictures[number]
+        return self.shown[number]
+
+    def pictures(self, number):
+        return [self.shown[number]]
+
+    def picture_sizes(self):
+        return [(picture.size,) for picture in self.shown]
 
     def values(self, number):
         return {name: self.rows[number][name] for name in self.fields}
@@ -76,7 +82,7 @@ class FakePredictor:
         progress=None,
     ):
         self.asked.append(len(pictures))
-        answers = [self.answer(picture) for picture in pictures]
+        answers = [self.answer(main) for main, *_ in pictures]
         if price == "said":
             return answers
         return [

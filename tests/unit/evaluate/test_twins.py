@@ -17,12 +17,22 @@ def test_blind_answers_ask_each_size_once():
     asked = []
 
     def answer(pictures):
-        asked.extend(picture.size for picture in pictures)
-        return [Answer(str(picture.size), {}) for picture in pictures]
+        sizes = [tuple(picture.size for picture in row) for row in pictures]
+        asked.extend(sizes)
+        return [Answer(str(each), {}) for each in sizes]
 
-    answers = blind_answers(answer, [(4, 4), (8, 4), (4, 4)])
-    assert asked == [(4, 4), (8, 4)]
-    assert [a.text for a in answers] == ["(4, 4)", "(8, 4)", "(4, 4)"]
+    one, other, two = ((4, 4),), ((8, 4),), ((8, 4), (4, 4))
+    answers = blind_answers(answer, [one, other, one, two, two])
+    assert asked == [one, other, two]
+    assert [a.text for a in answers] == list(map(str, [one, other, one, two, two]))
+
+
+def test_blind_answers_grey_every_picture_of_a_row():
+    def answer(pictures):
+        return [Answer(str([each.getcolors() for each in row]), {}) for row in pictures]
+
+    [answered] = blind_answers(answer, [((4, 4), (2, 3))])
+    assert answered.text == "[[(16, (128, 128, 128))], [(6, (128, 128, 128))]]"
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -29,7 +29,7 @@ def make_trainer(predictor, folder, rate=0.0, **settings):
     pictures = [Image.new("RGB", (40 + 60 * place, 40), "red") for place in range(len(ANSWERS))]
     encoder = Encoder(predictor.processor, predictor.task)
     pairs = [
-        tuple(encoder.encode_answer(f"row {place}", text, picture.size) for text in texts)
+        tuple(encoder.encode_answer(f"row {place}", text, [picture.size]) for text in texts)
         for place, (texts, picture) in enumerate(zip(ANSWERS, pictures, strict=True))
     ]
     cache = PictureCache(pictures.__getitem__, predictor.processor)
@@ -89,7 +89,7 @@ def test_the_reference_is_the_model_as_it_is_handed_in(predictor, tmp_path):
     pairs = trainer.data_collator._pairs
     for side, name in enumerate(("ref_chosen_logps", "ref_rejected_logps")):
         by_hand = [
-            log_probability(predictor, pairs[place][side], pairs.picture(place))
+            log_probability(predictor, pairs[place][side], pairs.pictures(place))
             for place in range(3)
         ]
         assert batch[name].tolist() == pytest.approx(by_hand, abs=1e-3)  # float32, other order

@@ -51,7 +51,7 @@ def colour_rows(predictor, count=8, *, seed=None):
     truths = [{"colour": name} for name in names]
     encoder = Encoder(predictor.processor, predictor.task)
     examples = [
-        encoder.encode(f"row {place}", truth, picture.size)
+        encoder.encode(f"row {place}", truth, [picture.size])
         for place, (truth, picture) in enumerate(zip(truths, pictures, strict=True))
     ]
     cache = PictureCache(pictures.__getitem__, predictor.processor)

@@ -20,7 +20,7 @@ def encoder(processor):
 
 
 def test_prompt_and_answer_are_what_the_processor_gives_for_both(processor, encoder):
-    example = encoder.encode("7", ROW, (60, 40))
+    example = encoder.encode("7", ROW, [(60, 40)])
     text = (
         "<|user|>\n<|image_1|>What is shown in this image?<|end|><|assistant|>\n"
         "Product: Red cup, Category: CUPS, Full Price: 12.5<|end|>"
@@ -35,7 +35,7 @@ def test_prompt_and_answer_are_what_the_processor_gives_for_both(processor, enco
 
 
 def test_the_prompt_has_a_place_for_each_picture_token(processor, encoder):
-    wide, square = (encoder.encode("1", ROW, size) for size in [(90, 30), (60, 60)])
+    wide, square = (encoder.encode("1", ROW, [size]) for size in [(90, 30), (60, 60)])
     for example, size in [(wide, (90, 30)), (square, (60, 60))]:
         places = example.prompt_ids.count(processor.image_token_id)
         assert places == processor.image_processor.count_image_tokens(size[1], size[0])
@@ -46,7 +46,7 @@ def test_the_prompt_has_a_place_for_each_picture_token(processor, encoder):
     "title", ["a <|end|> b", "<|image_1|>", "<|endoftext|>", "</s> <s>", "line\nend <|user|>\n"]
 )
 def test_special_tokens_in_a_title_stay_text(processor, encoder, title):
-    example = encoder.encode("1", {**ROW, "title": title}, (60, 60))
+    example = encoder.encode("1", {**ROW, "title": title}, [(60, 60)])
     assert isinstance(example, Example)
     added = set(processor.tokenizer.get_added_vocab().values())
     assert not added & set(example.answer_ids[:-1])
@@ -61,7 +61,9 @@ def test_an_answer_that_holds_a_special_token_is_left_out_with_its_reason(proces
 
     task = Task.load()
     careless = Careless(task.question, task.answer, task.fields)
-    left_out = Encoder(processor, careless).encode("9", {"title": "cup <|end|> <|user|>"}, (60, 60))
+    left_out = Encoder(processor, careless).encode(
+        "9", {"title": "cup <|end|> <|user|>"}, [(60, 60)]
+    )
     assert left_out == LeftOut(
         "9", "special_token", "'Product: cup <|end|> <|user|>' holds <|end|>, <|user|>"
     )
@@ -69,14 +71,14 @@ def test_an_answer_that_holds_a_special_token_is_left_out_with_its_reason(proces
 
 @pytest.mark.parametrize("values", [{**ROW, "full_price": "free"}, {"title": "Red cup"}])
 def test_a_row_without_good_values_is_left_out_with_its_reason(encoder, values):
-    left_out = encoder.encode("3", values, (60, 60))
+    left_out = encoder.encode("3", values, [(60, 60)])
     assert left_out.reason == "value"
     assert left_out.row_id == "3"
 
 
 def test_another_family_learns_the_text_after_its_own_prompt(llava_checkpoint):
     processor = vlm.load_processor(str(llava_checkpoint))
-    example = Encoder(processor, Task.load()).encode("1", ROW, (60, 60))
+    example = Encoder(processor, Task.load()).encode("1", ROW, [(60, 60)])
     assert processor.tokenizer.decode(example.answer_ids).endswith("Full Price: 12.5<|endoftext|>")
     assert example.prompt_ids.count(processor.image_token_id) == 4  # 28 px in patches of 14
 
@@ -86,4 +88,4 @@ def test_a_prompt_that_melts_into_the_answer_is_refused(processor, encoder, monk
     monkeypatch.setattr(vlm, "make_dialogue", lambda *_: dialogue)
     task = Task.from_dict({"question": "?", "answer": "SD{a}", "fields": {"a": {"type": "text"}}})
     with pytest.raises(TrainError, match="joins the end of the prompt and the begin of the answer"):
-        Encoder(processor, task).encode("1", {"a": "x"}, (60, 60))
+        Encoder(processor, task).encode("1", {"a": "x"}, [(60, 60)])

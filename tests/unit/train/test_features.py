@@ -146,7 +146,7 @@ def test_loss_and_gradients_are_those_of_pixels(predictor, make, store):
     model = predictor.model.train()
     model.model.vision_embed_tokens.img_processor.requires_grad_(False)
     rows, _ = make.rows(predictor, 4)
-    featured = FeaturedDataset(rows, [f"{place:064}" for place in range(4)], store)
+    featured = FeaturedDataset(rows, [[f"{place:064}"] for place in range(4)], store)
     collate = Collator(predictor.processor)
 
     def run(batch):
@@ -166,8 +166,8 @@ def test_loss_and_gradients_are_those_of_pixels(predictor, make, store):
 
     expected, gradients = run(collate([rows[place, 0] for place in range(4)]))
     complete([2, 0])
-    assert isinstance(featured[2, 0].picture, Seen)
-    assert not isinstance(featured[1, 0].picture, Seen)
+    assert isinstance(featured[2, 0].pictures[0], Seen)
+    assert not isinstance(featured[1, 0].pictures[0], Seen)
     for _ in range(2):  # two of four kept, then all
         loss, others = run(complete(range(4)))
         # pictures are encoded one by one, not together: other order of float32 sums

@@ -20,7 +20,7 @@ def noise(width, height):
 @pytest.mark.parametrize("size", [(90, 70), (70, 90), (200, 200), (20, 30)], ids=str)
 def test_a_cached_picture_gives_the_model_the_same_pixels(processor, size):
     drawn = noise(*size)
-    cached = PictureCache(lambda _: drawn, processor).picture(0)
+    cached = PictureCache(lambda _: drawn, processor).pictures(0)[0]
     plain, prepared = (vlm.prepare_pictures(processor, [each]) for each in (drawn, cached))
     assert torch.equal(plain["pixel_values"], prepared["pixel_values"])
     assert torch.equal(plain["image_sizes"], prepared["image_sizes"])
@@ -34,7 +34,7 @@ def test_a_picture_is_opened_once_and_kept_small(processor):
         return noise(200, 200)
 
     cache = PictureCache(open_picture, processor)
-    first, second = cache.picture(3), cache.picture(3)
+    first, second = cache.pictures(3)[0], cache.pictures(3)[0]
     assert opened == [3]
     assert first.size == (56, 56)
     assert np.array_equal(first, second)
@@ -49,7 +49,7 @@ def test_the_cache_keeps_no_more_than_its_bytes(processor):
 
     cache = PictureCache(open_picture, processor, max_bytes=56 * 56 * 3)
     for row in (0, 1, 0, 1):
-        cache.picture(row)
+        cache.pictures(row)[0]
     assert opened == [0, 1, 1]
 
 

@@ -343,7 +343,7 @@ def test_noise_falls_on_words_alone(predictor, make):
     rows, _ = make.rows(predictor, 2)
     short, long = rows.examples[0], rows.examples[1]
     long = replace(long, answer_ids=long.answer_ids + long.answer_ids)
-    samples = [Sample(short, rows.picture(0)), Sample(long, rows.picture(1))]
+    samples = [Sample(short, rows.pictures(0)), Sample(long, rows.pictures(1))]
     batch = Collator(predictor.processor)(samples)
     del batch["row_ids"]
     seen = []
@@ -372,7 +372,7 @@ def test_noise_on_padding_does_not_reach_the_loss(predictor, make):
     rows, _ = make.rows(predictor, 2)
     short, long = rows.examples[0], rows.examples[1]
     long = replace(long, answer_ids=long.answer_ids + long.answer_ids)
-    samples = [Sample(short, rows.picture(0)), Sample(long, rows.picture(1))]
+    samples = [Sample(short, rows.pictures(0)), Sample(long, rows.pictures(1))]
     batch = Collator(predictor.processor)(samples)
     del batch["row_ids"]
     padding = (batch["attention_mask"] == 0)[..., None]

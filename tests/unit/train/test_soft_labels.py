@@ -25,7 +25,7 @@ def examples(predictor):
         encoder.encode(
             str(price),
             {"title": "Bag 7", "category3_code": "BAGS", "full_price": price},
-            (60, 60),
+            [(60, 60)],
         )
         for price in PRICES
     ]
@@ -33,7 +33,7 @@ def examples(predictor):
 
 def collate(predictor, examples, weight, spread):
     soft = SoftLabels(predictor.processor.tokenizer, weight, spread, collect_spellings(examples))
-    samples = [Sample(example, coloured("red")) for example in examples]
+    samples = [Sample(example, [coloured("red")]) for example in examples]
     return Collator(predictor.processor, soft)(samples)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from loupe.build.export.dialogues import Dialogue, picture_type
+from loupe.build.export.dialogues import Dialogue, Picture, picture_type
 
 __all__ = ["FORMATS"]
 
@@ -37,7 +37,9 @@ def write_trl(folder: Path, split: str, rows: Iterator[Dialogue]) -> None:
         for part in _batched(rows, _ROWS_OF_A_PART):
             lines = [
                 {
-                    "images": [{"bytes": row.picture, "path": row.file_name}],
+                    "images": [
+                        {"bytes": each.content, "path": each.file_name} for each in row.pictures
+                    ],
                     "messages": [_say("user", row.question), _say("assistant", row.answer)],
                 }
                 for row in part
@@ -48,15 +50,16 @@ def write_trl(folder: Path, split: str, rows: Iterator[Dialogue]) -> None:
 def write_llava(folder: Path, split: str, rows: Iterator[Dialogue]) -> None:
     """Write one JSON list of conversations; the folder is LLaVA's --image_folder.
 
+    `image` is a list where a row has several pictures, as LLaVA-NeXT takes them.
     Source: https://github.com/haotian-liu/LLaVA/blob/main/docs/Finetune_Custom_Data.md
     """
     lines = (
         {
             "id": row.row_id,
-            "image": image,
-            "conversations": _converse(f"{_MARK}\n{row.question}", row.answer),
+            "image": images[0] if len(images) == 1 else images,
+            "conversations": _converse(f"{_MARK}\n" * len(images) + row.question, row.answer),
         }
-        for row, image in _with_files(folder, rows)
+        for row, images in _with_files(folder, rows)
     )
     _write_list(folder / f"llava_{split}.json", lines)
 
@@ -69,10 +72,10 @@ def write_sharegpt(folder: Path, split: str, rows: Iterator[Dialogue]) -> None:
     """
     lines = (
         {
-            "conversations": _converse(_MARK + row.question, row.answer),
-            "images": [image],
+            "conversations": _converse(_MARK * len(images) + row.question, row.answer),
+            "images": images,
         }
-        for row, image in _with_files(folder, rows)
+        for row, images in _with_files(folder, rows)
     )
     _write_list(folder / f"sharegpt_{split}.json", lines)
     info = folder / "dataset_info.json"
@@ -92,10 +95,13 @@ def write_swift(folder: Path, split: str, rows: Iterator[Dialogue]) -> None:
     """
     lines = (
         {
-            "messages": [_say("user", _MARK + row.question), _say("assistant", row.answer)],
-            "images": [image],
+            "messages": [
+                _say("user", _MARK * len(images) + row.question),
+                _say("assistant", row.answer),
+            ],
+            "images": images,
         }
-        for row, image in _with_files(folder, rows)
+        for row, images in _with_files(folder, rows)
     )
     _write_lines(folder / f"swift_{split}.jsonl", lines)
 
@@ -112,7 +118,10 @@ def write_openai(folder: Path, split: str, rows: Iterator[Dialogue]) -> None:
                     "user",
                     [
                         {"type": "text", "text": row.question},
-                        {"type": "image_url", "image_url": {"url": _to_data_url(row)}},
+                        *(
+                            {"type": "image_url", "image_url": {"url": _to_data_url(each)}}
+                            for each in row.pictures
+                        ),
                     ],
                 ),
                 _say("assistant", row.answer),
@@ -124,7 +133,7 @@ def write_openai(folder: Path, split: str, rows: Iterator[Dialogue]) -> None:
 
 
 def write_webdataset(folder: Path, split: str, rows: Iterator[Dialogue]) -> None:
-    """Write tar shards; a row is a picture and a JSON file of one name.
+    """Write tar shards; a row is a picture and a JSON file of one name, further ones numbered.
 
     Source: https://github.com/webdataset/webdataset#the-webdataset-format
     """
@@ -139,7 +148,9 @@ def write_webdataset(folder: Path, split: str, rows: Iterator[Dialogue]) -> None
                     "answer": row.answer,
                     **row.values,
                 }
-                _add(tar, key + Path(row.file_name).suffix, row.picture)
+                for view, each in enumerate(row.pictures, start=1):
+                    mark = "" if view == 1 else f".{view}"
+                    _add(tar, key + mark + Path(each.file_name).suffix, each.content)
                 _add(tar, f"{key}.json", json.dumps(about, ensure_ascii=False).encode())
 
 
@@ -165,18 +176,20 @@ def _converse(question: str, answer: str) -> list[dict[str, str]]:
     return [{"from": "human", "value": question}, {"from": "gpt", "value": answer}]
 
 
-def _with_files(folder: Path, rows: Iterator[Dialogue]) -> Iterator[tuple[Dialogue, str]]:
-    """Give each row with the path of its picture, which is written unless it is there."""
+def _with_files(folder: Path, rows: Iterator[Dialogue]) -> Iterator[tuple[Dialogue, list[str]]]:
+    """Give each row with the paths of its pictures, which are written unless they are there."""
     images = _inside(folder / "images")
     for row in rows:
-        path = images / row.file_name
-        if not path.exists():
-            path.write_bytes(row.picture)
-        yield row, f"{images.name}/{row.file_name}"
+        for each in row.pictures:
+            path = images / each.file_name
+            if not path.exists():
+                path.write_bytes(each.content)
+        yield row, [f"{images.name}/{each.file_name}" for each in row.pictures]
 
 
-def _to_data_url(row: Dialogue) -> str:
-    return f"data:{picture_type(row.file_name)};base64,{base64.b64encode(row.picture).decode()}"
+def _to_data_url(picture: Picture) -> str:
+    content = base64.b64encode(picture.content).decode()
+    return f"data:{picture_type(picture.file_name)};base64,{content}"
 
 
 def _write_lines(path: Path, lines: Iterator[dict[str, Any]]) -> None:

@@ -31,13 +31,12 @@ _RULES = {
 }
 
 
-def write_profile(
-    folder: Path, task: Task, source: str, counts: Mapping[str, Any], split: Mapping[str, Any]
-) -> None:
+def write_profile(folder: Path, task: Task, source: str, record: Mapping[str, Any]) -> None:
     """Write the page of a dataset whose other files are written.
 
-    `counts` and `split` are what dataset.json says of them.
+    `record` is what dataset.json says of counts, split and further pictures.
     """
+    counts, split = record["counts"], record["split"]
     material = read_material(folder, task)
     template = Template(resources.files(__package__).joinpath("page.html").read_text("utf-8"))
     kept = sum(counts[name] for name in SPLITS)
@@ -46,7 +45,10 @@ def write_profile(
         title=escape(source),
         verdict=f"{kept:,} of {counts['read']:,} rows kept, in {split['audit']['groups']:,} groups "
         "that stay whole",
-        facts=_list_facts({"source": source, "policy": split["policy"], "seed": split["seed"]}),
+        facts=_list_facts(
+            {"source": source, "policy": split["policy"], "seed": split["seed"]}
+            | _tell_more(record.get("more_images"))
+        ),
         cards="".join(_show_cards(counts, split["audit"])),
         rejected=_show_rejected(counts["rejected"], material.examples),
         values="\n".join(_draw_values(material)),
@@ -56,6 +58,13 @@ def write_profile(
         tiles="".join(map(_show_tile, material.tiles)),
     )
     (folder / _FILE).write_text(page, "utf-8")
+
+
+def _tell_more(more: Mapping[str, Any] | None) -> dict[str, str]:
+    if more is None:
+        return {}
+    left_out = "".join(f", {reason} {count:,}" for reason, count in more["left_out"].items())
+    return {"further pictures": f"{more['kept']:,} of {more['named']:,} kept{left_out}"}
 
 
 def _list_facts(facts: Mapping[str, Any]) -> str:

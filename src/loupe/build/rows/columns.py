@@ -22,13 +22,14 @@ _INT64_END = 2**63
 class Columns:
     """Which column of the table holds what.
 
-    `fields` maps each field of the task to its column; `title` is the column whose equal texts
+    `pictures` are the columns of a row's pictures, that of the main one first; `fields` maps each
+    field of the task to its column; `title` is the column whose equal texts
     mean one product, None where there is none; `currency` has the currency of a row's prices.
     `marks` has the decimal mark of columns of text that hold numbers, where it is known, and
     `are_marks_given` refuses the other one. With `only_links`, a picture is a URL or nothing.
     """
 
-    picture: str
+    pictures: tuple[str, ...]
     id: str | None
     fields: dict[str, str]
     title: str | None
@@ -43,7 +44,7 @@ def resolve_columns(
     available: list[str],
     task: Task,
     *,
-    picture: str | None,
+    pictures: list[str] | None,
     row_id: str | None,
     fields: Mapping[str, str],
     group_by: list[str],
@@ -66,7 +67,7 @@ def resolve_columns(
     for column in group_by:
         _require(column, available, "the option group_by", "Name columns that are there")
     return Columns(
-        picture=_choose_picture(picture, available),
+        pictures=_choose_pictures(pictures, available),
         id=choose_column(row_id, "id_column", _ID_COLUMNS, available),
         fields=found,
         title=_choose_title(task, found, available),
@@ -134,17 +135,20 @@ def _currency_of(column: str) -> str | None:
     return ending if ending in SIGNED_CURRENCIES else None
 
 
-def _choose_picture(name: str | None, available: list[str]) -> str:
-    if name is not None:
-        _require(name, available, "the option image_column", "Name the column with the pictures")
-        return name
+def _choose_pictures(names: list[str] | None, available: list[str]) -> tuple[str, ...]:
+    if names is not None:
+        for name in names:
+            _require(
+                name, available, "the option image_column", "Name the column with the pictures"
+            )
+        return tuple(dict.fromkeys(names))
     found = [column for column in _PICTURE_COLUMNS if column in available]
     if not found:
         raise BuildError(
             f"The table has no column with pictures ({', '.join(_PICTURE_COLUMNS)}); it has "
             f"{_list(available)}. Name the right one with --image_column COLUMN."
         )
-    return found[0]
+    return (found[0],)
 
 
 def choose_column(

@@ -3,7 +3,7 @@
 import hashlib
 import unicodedata
 from array import array
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from loupe.build.hashing import hash_text
 from loupe.build.ledger import Reason, Rejection
 from loupe.build.rows.columns import NUMBER_TYPES, Columns, read_values
-from loupe.build.rows.locate import Embedded, Place, Url, locate_picture
+from loupe.build.rows.locate import Embedded, Place, Url, list_pictures, locate_picture
 from loupe.build.rows.names import name_key
 from loupe.build.table import Table
 from loupe.task import Task, is_missing
@@ -34,24 +34,33 @@ _NOTHING = 0  # in place of a hash
 
 @dataclass(frozen=True)
 class GoodRow:
-    """A row that can be used if its picture can: its typed values, and where the picture is."""
+    """A row that can be used if its main picture can: its typed values, and where pictures are.
+
+    `more` has its further pictures, or why one is left out before it is touched.
+    """
 
     values: dict[str, Any]
     place: Place
+    more: tuple[Place | Rejection, ...] = ()
 
 
 @dataclass(frozen=True)
 class Examined:
     """What is kept of a table's rows in memory, whatever their number; arrays of shape (rows,).
 
-    `places` points into `place_keys`, sorted and each once; -1 where the row was rejected. `keys`
-    has by rule the hash of what ties a row to others, 0 for nothing; `numbers` and `choices` have
-    the values of the task's fields of such types, choices as hashes; `names` has the keys of the
-    rows' ids, of rejected rows too.
+    `places` points into `place_keys`, sorted and each once; -1 where the row was rejected. So does
+    `more_places`, for the further pictures that have a place; with `more_rows`, the rows that name
+    them, it is of shape (further pictures,), in the order of the table. `names_more` tells whether
+    any row names a further picture, be it without a place. `keys` has by rule the hash of what ties
+    a row to others, 0 for nothing; `numbers` and `choices` have the values of the task's fields of
+    such types, choices as hashes; `names` has the keys of the rows' ids, of rejected rows too.
     """
 
     places: npt.NDArray[np.int64]
     place_keys: npt.NDArray[np.uint64]
+    more_rows: npt.NDArray[np.int64]
+    more_places: npt.NDArray[np.int64]
+    names_more: bool
     keys: dict[str, npt.NDArray[np.uint64]]
     numbers: dict[str, npt.NDArray[np.float64]]
     choices: dict[str, npt.NDArray[np.uint64]]
@@ -67,6 +76,7 @@ class Examiner:
     columns: Columns
     root: Path
     stores: tuple[str, ...] = ()
+    max_pictures: int | None = None
 
     def rows(self) -> Iterator[tuple[dict[str, Any], GoodRow | Rejection]]:
         """Give each row of the table in order, with what is found of it."""
@@ -80,8 +90,19 @@ class Examiner:
         if isinstance(values, Rejection):
             return values
         root = None if self.columns.only_links else self.root
-        place = locate_picture(row[self.columns.picture], root, self.stores)
-        return place if isinstance(place, Rejection) else GoodRow(values, place)
+        cells = list_pictures([row[column] for column in self.columns.pictures])
+        place, *more = (locate_picture(cell, root, self.stores) for cell in cells)
+        if isinstance(place, Rejection):
+            return place
+        return GoodRow(values, place, tuple(self._bound(more)))
+
+    def _bound(self, more: Sequence[Place | Rejection]) -> Iterator[Place | Rejection]:
+        for number, place in enumerate(more, start=2):
+            if self.max_pictures is None or number <= self.max_pictures:
+                yield place
+            else:
+                detail = f"picture {number} of the row, above max_pictures {self.max_pictures}"
+                yield Rejection(Reason.TOO_MANY_PICTURES, detail)
 
 
 def examine_rows(examiner: Examiner) -> Examined:
@@ -92,20 +113,28 @@ def examine_rows(examiner: Examiner) -> Examined:
         for kind, by_name in measures.items()
     }
     names, id_column = array("Q"), examiner.columns.id
-    for row, found in examiner.rows():
+    more_rows, more_keys, names_more = array("q"), array("Q"), False
+    for number, (row, found) in enumerate(examiner.rows()):
         names.append(name_key(None if id_column is None else row.get(id_column)))
         for kind, by_name in measures.items():
             for name, measure in by_name.items():
                 value = measure(row, found) if isinstance(found, GoodRow) else _NOTHING
                 found_by[kind][name].append(value)
-    place_keys, places = np.unique(
-        np.asarray(found_by["places"][""], np.uint64), return_inverse=True
-    )
+        for place in found.more if isinstance(found, GoodRow) else ():
+            names_more = True
+            if not isinstance(place, Rejection):
+                more_rows.append(number)
+                more_keys.append(key_of(place))
+    named = np.asarray(found_by["places"][""] + more_keys, np.uint64)
+    place_keys, places = np.unique(named, return_inverse=True)
     if place_keys.size and place_keys[0] == _NOTHING:
         place_keys, places = place_keys[1:], places - 1
     return Examined(
-        places=places,
+        places=places[: len(names)],
         place_keys=place_keys,
+        more_rows=np.asarray(more_rows, np.int64),
+        more_places=places[len(names) :],
+        names_more=names_more,
         keys={name: np.asarray(each, np.uint64) for name, each in found_by["keys"].items()},
         numbers={name: np.asarray(each, np.float64) for name, each in found_by["numbers"].items()},
         choices={name: np.asarray(each, np.uint64) for name, each in found_by["choices"].items()},

@@ -1,8 +1,9 @@
-"""Where the picture of a row is: in a local file, behind a URL, or in the table itself."""
+"""Where the pictures of a row are: in a local file, behind a URL, or in the table itself."""
 
+import json
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from loupe.build.ledger import Reason, Rejection
 from loupe.task import is_missing
 
-__all__ = ["Embedded", "LocalFile", "Place", "Url", "locate_picture"]
+__all__ = ["Embedded", "LocalFile", "Place", "Url", "list_pictures", "locate_picture"]
 
 _WEB = frozenset({"http", "https"})
 _SCHEME = re.compile(r"^(data:|[A-Za-z][A-Za-z0-9+.-]*://)")
@@ -43,6 +44,27 @@ class Embedded:
 
 
 Place = LocalFile | Url | Embedded
+
+
+def list_pictures(cells: Sequence[Any]) -> list[Any]:
+    """Give what a row's cells name one by one, the main picture first; lists are taken apart.
+
+    A table of text holds a list as JSON. Nothing in the first cell stands for the main picture.
+
+    >>> list_pictures(["front.jpg", '["back.jpg", "seam.jpg"]', None])
+    ['front.jpg', 'back.jpg', 'seam.jpg', None]
+    """
+    main, *further = map(_take_apart, cells)
+    return [*(main or [None]), *(each for cell in further for each in cell)]
+
+
+def _take_apart(cell: Any) -> list[Any]:
+    if isinstance(cell, str) and cell.lstrip().startswith("["):
+        try:
+            cell = json.loads(cell)
+        except ValueError:
+            return [cell]  # a file may be called so
+    return cell if isinstance(cell, list) else [cell]
 
 
 def locate_picture(cell: Any, root: Path | None, stores: Collection[str] = ()) -> Place | Rejection:

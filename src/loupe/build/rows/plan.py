@@ -39,7 +39,7 @@ def plan_columns(table: Table, task: Task, options: BuildOptions) -> tuple[Task,
     columns = resolve_columns(
         table.columns,
         task,
-        picture=options.image_column,
+        pictures=[named] if isinstance(named := options.image_column, str) else named,
         row_id=options.id_column,
         fields=options.columns,
         group_by=options.group_by,
@@ -57,7 +57,7 @@ def plan_columns(table: Table, task: Task, options: BuildOptions) -> tuple[Task,
         ),
         marks=marks,
         are_marks_given=given is not None,
-        only_links=options.preset == "dbq" and columns.picture == "imageurl",
+        only_links=options.preset == "dbq" and columns.pictures == ("imageurl",),
     )
     return _with_currency(task, options.currency), columns
 

@@ -77,6 +77,8 @@ def _plain(split: Any) -> Any:
     for name, feature in (split.features or {}).items():
         if isinstance(feature, datasets.Image):
             split = split.cast_column(name, datasets.Image(decode=False))
+        elif isinstance(getattr(feature, "feature", None), datasets.Image):  # a list of pictures
+            split = split.cast_column(name, datasets.List(datasets.Image(decode=False)))
     return split
 
 

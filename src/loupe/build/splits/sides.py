@@ -18,6 +18,7 @@ from loupe.build.rows.examine import Examined
 from loupe.build.splits.audit import audit_split, compare_with_random
 from loupe.build.splits.groups import Hashes, Rows, group_rows, name_groups
 from loupe.build.splits.likeness import find_alike
+from loupe.build.splits.pictures import gather_looks
 from loupe.build.splits.split import SPLITS, UNDECIDED, Sides, price_classes, split_groups
 from loupe.options import BuildOptions
 from loupe.task import Task
@@ -48,14 +49,21 @@ def place_rows(
     """
     usable = np.flatnonzero(examined.places >= 0)
     kept = usable[journal.kept[examined.places[usable]]]  # rows of the table
-    places = examined.places[kept]
-    pixels, hashes = journal.pixels[places], journal.perceptual[places]
-    keys = {rule: column[kept] for rule, column in examined.keys.items()} | {"picture": pixels}
-    _, first, picture = np.unique(pixels, return_index=True, return_inverse=True)
+    looks = gather_looks(examined, journal, kept)
+    found = {"picture": looks.pixels}
     if options.likeness_bits is not None:
-        keys["likeness"] = find_alike(hashes[first], options.likeness_bits)[picture]
+        found["likeness"] = find_alike(looks.hashes, options.likeness_bits)
     if options.likeness_model is not None:
-        keys["embedding"] = _embed(places[first], journal, options)[picture]
+        found["embedding"] = _embed(looks.places, journal, options)
+    keys = {rule: column[kept] for rule, column in examined.keys.items()}
+    keys |= {rule: each[looks.main] for rule, each in found.items()}
+    stock_pictures = 0
+    if len(looks.further):
+        alone = group_rows(keys)
+        for rule, each in found.items():
+            keys[rule], stock = looks.tie(each, alone)
+            stock_pictures = max(stock_pictures, stock)
+    pixels, hashes = looks.pixels[looks.main], looks.hashes[looks.main]
     titles = keys.get("title", np.zeros_like(pixels))
     anchors = np.where(titles == 0, pixels, titles)
     groups = name_groups(group_rows(keys), anchors)
@@ -73,6 +81,8 @@ def place_rows(
     )
     audit = audit_split(sides, groups, keys)
     assert audit["test_rows_leaked"] == 0, f"{audit['test_rows_leaked']} test rows leaked"
+    if examined.names_more:
+        audit["stock_pictures"] = stock_pictures
     audit |= compare_with_random(sides, groups, hashes, prices, choices)
     placement = Placement(
         groups=np.zeros(len(examined.places), np.uint64),

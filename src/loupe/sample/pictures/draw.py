@@ -51,6 +51,7 @@ def draw_picture(product: Product, image_size_px: int, rng: np.random.Generator)
     return finish(canvas, scene)
 
 
-def picture_rng(product: Product, seed: int) -> np.random.Generator:
-    """The product's own generator, so that a picture never depends on which was drawn before it."""
-    return np.random.default_rng([seed, zlib.crc32(product.house.encode()), product.product_code])
+def picture_rng(product: Product, seed: int, view: int = 1) -> np.random.Generator:
+    """The generator of one view of a product: no picture depends on which was drawn before it."""
+    key = [seed, zlib.crc32(product.house.encode()), product.product_code]
+    return np.random.default_rng(key if view == 1 else [*key, view])

@@ -18,14 +18,14 @@ def resolve(available=TABLE, task=TASK, **changes):
 
 def test_columns_are_found_by_rule():
     found = resolve()
-    assert (found.picture, found.id, found.title) == ("image", "id", "title")
+    assert (found.pictures, found.id, found.title) == (("image",), "id", "title")
 
 
 def test_columns_are_found_by_name_where_one_is_given():
     found = resolve(["n", "c", "p", "pic", "sku"], fields={
         "title": "n", "category3_code": "c", "full_price": "p"
-    }, picture="pic", row_id="sku", group_by=["c"])  # fmt: skip
-    assert (found.picture, found.id, found.title) == ("pic", "sku", "n")
+    }, pictures=["pic"], row_id="sku", group_by=["c"])  # fmt: skip
+    assert (found.pictures, found.id, found.title) == (("pic",), "sku", "n")
     assert found.group_by == ("c",)
 
 

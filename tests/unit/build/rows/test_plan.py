@@ -115,13 +115,17 @@ def test_dbq_prices_are_in_the_tables_currency_or_in_euros(
     task, columns, outcomes = plan(tmp_path, dbq(currencies), preset="dbq", currency=asked)
     assert task.fields["full_price"].currency == currency
     assert prices(outcomes) == found
-    assert (columns.picture, columns.id, columns.only_links) == ("imageurl", "product_code", True)
+    assert (columns.pictures, columns.id, columns.only_links) == (
+        ("imageurl",),
+        "product_code",
+        True,
+    )
 
 
 def test_dbq_options_that_are_given_stay(tmp_path):
     options = {"image_column": "itemurl", "columns": {"full_price": "price"}}
     _, columns, outcomes = plan(tmp_path, dbq(["EUR"]), preset="dbq", **options)
-    assert (columns.picture, columns.only_links) == ("itemurl", False)
+    assert (columns.pictures, columns.only_links) == (("itemurl",), False)
     assert prices(outcomes) == [2.0]
 
 
