@@ -130,15 +130,3 @@ def test_the_named_files_are_one_product_and_so_are_those_of_each_folder(sample,
     assert len(second["more_pictures"]) == 2
     assert "bad.jpg" in second["left_out"][0]
     assert second["answer"]
-
-
-def test_preferences_are_learnt_from_several_pictures_too(data, model, tmp_path):
-    pytest.importorskip("trl")
-    words = ["--max-steps", 1, "--samples", 3, "--max-rows", 6, "--batch-size", 2]
-    words += ["--margin", 1e-6, "--temperature", 1.5, "--evaluations", 0, "--max-new-tokens", 40]
-    done = loupe(
-        "prefer", "--model", model, "--dataset", data, "--output", tmp_path / "p", *words,
-        check=False,
-    )  # fmt: skip
-    told = done.stdout + done.stderr
-    assert done.returncode == 0 or "No row gave a pair" in told, told

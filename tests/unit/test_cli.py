@@ -154,3 +154,18 @@ def test_a_reader_that_has_gone_gets_no_traceback():
     ended = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writer)
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("words", "columns"),
+    [
+        (["--image-column", "photo"], "photo"),
+        (["--image-column", "front", "back"], ["front", "back"]),
+        ([], None),
+    ],
+)
+def test_pictures_come_from_one_column_or_several(words, columns):
+    options = cli._read_options(
+        "build", cli.COMMANDS["build"], ["--source", "a.csv", "--output", "data", *words]
+    )
+    assert options.image_column == columns

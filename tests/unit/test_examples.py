@@ -16,7 +16,12 @@ from loupe.train.memory import estimate_memory
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 GIB = 2**30
-ROOM = {"lora-24gib.yaml": 24, "qlora-12gib.yaml": 12, "full-8x80gib.yaml": 80}  # GiB on each GPU
+ROOM = {  # GiB on each GPU
+    "lora-24gib.yaml": 24,
+    "several-pictures-24gib.yaml": 24,
+    "qlora-12gib.yaml": 12,
+    "full-8x80gib.yaml": 80,
+}
 GPUS = {"full-8x80gib.yaml": 8}
 PICTURE_TOKENS = {4: 781, 16: 2653}  # of a square picture, by num_crops
 QUESTION_AND_ANSWER = 100, 60  # tokens
@@ -54,8 +59,10 @@ def test_an_option_file_trains_what_it_says_in_the_room_it_names(name):
     assert stated_parameters(name) == vlm.count_parameters_by_part(model)
 
     prompt, answer = QUESTION_AND_ANSWER
-    tokens = PICTURE_TOKENS[options.num_crops] + prompt + answer
-    load = Load(options.batch_size, tokens, answer, 1 + options.num_crops)
+    pictures = options.pictures or 1
+    tokens = pictures * PICTURE_TOKENS[options.num_crops] + prompt + answer
+    crops = pictures * (1 + options.num_crops)
+    load = Load(options.batch_size, tokens, answer, crops, pictures)
     memory = estimate_memory(model, load, options, precision="bf16")
     gpus = GPUS.get(name, 1)
     shared = memory.weights + memory.gradients + memory.optimizer

@@ -77,7 +77,7 @@ def write_dataset(folder: Path, contents: Contents, task: Task, options: BuildOp
     digests = _write_rows(folder, contents, task, tally)
     closed = task.with_choices(tally.trained())
     counts = tally.counts()
-    _write_card(folder / "README.md", counts, task)
+    _write_card(folder / "README.md", counts, task, has_more=contents.has_more)
     closed.save(folder / "task.yaml")
     save_options(options, folder)
     audit = {**contents.split["audit"], "unseen_choices": tally.unseen_choices(closed)}
@@ -196,7 +196,7 @@ def _fingerprint(task: Task, digests: Sequence[str]) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def _write_card(path: Path, counts: Mapping[str, Any], task: Task) -> None:
+def _write_card(path: Path, counts: Mapping[str, Any], task: Task, *, has_more: bool) -> None:
     """Write the dataset card, which tells `datasets` where each split is."""
     files = "".join(
         f"  - split: {split}\n    path: data/{split}-*.parquet\n"
@@ -204,9 +204,10 @@ def _write_card(path: Path, counts: Mapping[str, Any], task: Task) -> None:
         if counts[split]
     )
     rows = ", ".join(f"{counts[split]:,} {split}" for split in SPLITS)
+    pictures = "a main picture, further ones in `more_images`," if has_more else "a picture"
     path.write_text(
         f"---\nconfigs:\n- config_name: default\n  data_files:\n{files}---\n\n"
-        f"# Dataset\n\nMade by `loupe build`: {rows} rows. Each has a picture and the fields "
+        f"# Dataset\n\nMade by `loupe build`: {rows} rows. Each has {pictures} and the fields "
         f"{', '.join(f'`{name}`' for name in task.fields)}.\n\n"
         "`dataset.json` tells how it was made and split; `rejected.parquet` holds each row left "
         "out, with the reason; `ledger.parquet` tells the fate of every row.\n",

@@ -155,6 +155,7 @@ def _prefer(
     folder = Path(options.output)
     predictor = load_to_train(settings, dataset)
     _check_task(options, dataset.task)
+    _check_family(predictor.model, dataset.count_pictures())
     split = dataset.rows("train")
     ranked = rank_drawn_answers(predictor, split, dataset, options)
     encoder = Encoder(predictor.processor, predictor.task)
@@ -204,6 +205,21 @@ def _check_task(options: PreferOptions, task: Task) -> None:
             f"Model {options.model!r} was trained to answer {models.question!r} by "
             f"{models.answer!r}, and dataset {options.dataset!r} asks {task.question!r} and wants "
             f"{task.answer!r}. Name the dataset that the model was trained on."
+        )
+
+
+def _check_family(model: Any, most_pictures: int) -> None:
+    """Refuse several pictures of a row where transformers would mix them up among drawn answers.
+
+    It repeats the inputs of other families picture by picture, not row by row.
+    """
+    from loupe.vlm import underlying_model
+
+    kind = underlying_model(model).config.model_type
+    if most_pictures > 1 and kind != "phi3_v":
+        raise PreferError(
+            f"Rows have up to {most_pictures} pictures, and answers about several can be drawn by "
+            f"Phi-3-Vision alone, not by model type {kind}. Show one of each row: --pictures 1."
         )
 
 

@@ -150,6 +150,33 @@ def test_pictures_inside_the_table_may_be_lists_too(table, tmp_path):
         assert rows.picture_hashes(place) == others.picture_hashes(other)
 
 
+def test_a_saved_dataset_may_hold_lists_of_pictures(table, tmp_path):
+    from datasets import Dataset as HuggingFaceDataset
+    from datasets import Features, Image, List, Value
+
+    features = Features(
+        {
+            "title": Value("string"),
+            "category3_code": Value("string"),
+            "full_price": Value("float64"),
+            "shots": List(Image()),
+        }
+    )
+    rows = {
+        "title": [f"Bag {row}" for row in range(ROWS)],
+        "category3_code": ["TOTES"] * ROWS,
+        "full_price": [10.0 + row for row in range(ROWS)],
+        "shots": [[draw(row), draw(100 + row)] for row in range(ROWS)],
+    }
+    HuggingFaceDataset.from_dict(rows, features).save_to_disk(str(tmp_path / "saved"))
+
+    result = build(tmp_path / "saved", tmp_path / "data", image_column="shots")
+
+    assert result.more_images["kept"] == ROWS
+    rows, place = read_rows(tmp_path / "data")["row-1"]
+    assert rows.pictures(place)[1].tobytes() == draw(100).tobytes()
+
+
 def test_pictures_beyond_the_most_are_left_out_with_that_reason(table, tmp_path):
     build(table, tmp_path / "data", image_column=["image", "back"], max_pictures=1)
 

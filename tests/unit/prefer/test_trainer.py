@@ -5,9 +5,11 @@ import torch
 from PIL import Image
 from trl import DPOConfig
 
+from loupe.errors import PreferError
 from loupe.options import TrainOptions
 from loupe.predict import Predictor
 from loupe.prefer.pairs import PairSet
+from loupe.prefer.stage import _check_family
 from loupe.prefer.trainer import PreferenceTrainer
 from loupe.prefer.tuned import choose_tuned
 from loupe.task import Task
@@ -25,12 +27,19 @@ def predictor(request, tiny_checkpoint):
     return Predictor.load(str(folder), task=Task.load(None))
 
 
-def make_trainer(predictor, folder, rate=0.0, **settings):
-    pictures = [Image.new("RGB", (40 + 60 * place, 40), "red") for place in range(len(ANSWERS))]
+def make_trainer(predictor, folder, rate=0.0, several=False, **settings):
+    pictures = [
+        [Image.new("RGB", (40 + 60 * place, 40), colour) for colour in ("red", "blue", "green")]
+        for place in range(len(ANSWERS))
+    ]
+    pictures = [each[: 1 + several * place] for place, each in enumerate(pictures)]
     encoder = Encoder(predictor.processor, predictor.task)
     pairs = [
-        tuple(encoder.encode_answer(f"row {place}", text, [picture.size]) for text in texts)
-        for place, (texts, picture) in enumerate(zip(ANSWERS, pictures, strict=True))
+        tuple(
+            encoder.encode_answer(f"row {place}", text, [each.size for each in shown])
+            for text in texts
+        )
+        for place, (texts, shown) in enumerate(zip(ANSWERS, pictures, strict=True))
     ]
     cache = PictureCache(pictures.__getitem__, predictor.processor)
     arguments = DPOConfig(
@@ -82,8 +91,9 @@ def log_probability(predictor, example, picture):
     return float(shares.gather(1, ids[0, begin:, None]).sum())
 
 
-def test_the_reference_is_the_model_as_it_is_handed_in(predictor, tmp_path):
-    trainer = make_trainer(predictor, tmp_path)
+@pytest.mark.parametrize("several", [False, True])
+def test_the_reference_is_the_model_as_it_is_handed_in(predictor, several, tmp_path):
+    trainer = make_trainer(predictor, tmp_path, several=several)
     batch = whole_batch(trainer)
     assert batch["row_ids"] == ["row 0", "row 1", "row 2"]
     pairs = trainer.data_collator._pairs
@@ -115,6 +125,22 @@ def test_steps_prefer_the_better_answers(predictor, tmp_path):
     trainer = make_trainer(predictor, tmp_path, rate=3e-3)
     trainer.train()
     assert loss_of(trainer) < 0.6
+
+
+def test_steps_prefer_the_better_answers_about_several_pictures(predictor, tmp_path):
+    trainer = make_trainer(predictor, tmp_path, rate=3e-3, several=True)
+    trainer.train()
+    assert loss_of(trainer) < 0.6
+
+
+def test_other_families_are_refused_several_pictures(tiny_checkpoint, idefics3_checkpoint):
+    ours, other = (Predictor.load(str(each)) for each in (tiny_checkpoint, idefics3_checkpoint))
+    _check_family(ours.model, 3)
+    _check_family(other.model, 1)
+    with pytest.raises(
+        PreferError, match=r"up to 3 pictures.* not by model type idefics3.*--pictures 1"
+    ):
+        _check_family(other.model, 3)
 
 
 def test_the_weight_of_the_answer_adds_its_own_loss(predictor, tmp_path):

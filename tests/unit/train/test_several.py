@@ -8,6 +8,7 @@ from loupe import vlm
 from loupe.errors import CheckpointError
 from loupe.options import TrainOptions
 from loupe.predict import Predictor
+from loupe.predict.generation import sample_texts
 from loupe.task import Task
 from loupe.train.batches import Collator, ExampleDataset
 from loupe.train.examples import Encoder, Sample, Seen
@@ -184,6 +185,14 @@ def test_products_of_several_pictures_are_answered_in_a_batch_as_alone(predictor
     assert single == alone[1], "one picture may come without a list"
 
 
+def test_answers_are_drawn_about_a_products_own_pictures(predictor):
+    settings = {"max_new_tokens": 6, "count": 2, "temperature": 1e-4}
+    together = sample_texts(predictor, SETS, **settings)
+    greedy = predictor.predict(SETS, max_new_tokens=6, decoding="free")
+    for texts, answer in zip(together, greedy, strict=True):
+        assert set(texts) <= {answer.text, None}
+
+
 def test_a_template_that_writes_one_sign_for_all_pictures_is_refused(llava_checkpoint):
     processor = vlm.load_processor(str(llava_checkpoint))
     processor.chat_template = processor.chat_template.replace(
@@ -195,12 +204,14 @@ def test_a_template_that_writes_one_sign_for_all_pictures_is_refused(llava_check
         vlm.check_pictures(processor, QUESTION, 3)
 
 
-def test_a_processor_that_takes_one_picture_is_refused_before_anything_is_answered(predictor):
+def test_a_processor_that_takes_one_picture_is_refused_before_anything_is_answered(
+    llava_checkpoint,
+):
+    predictor = load_predictor(llava_checkpoint, TASK)
+
     class OneOnly(type(predictor.processor)):
-        def __call__(self, text, images=None, **kwargs):
-            if images and len(images[0]) > 1:
-                raise ValueError("expected one picture per text")
-            return super().__call__(text, images, **kwargs)
+        def __call__(self, text, images, **_):
+            raise ValueError("expected one picture per text")
 
     predictor.processor.__class__ = OneOnly
     asked = Predictor(predictor.model, predictor.processor, TASK)
