@@ -136,7 +136,8 @@ def prepare_pictures(processor: Any, pictures: Sequence[Pictures]) -> dict[str, 
     if isinstance(processor, Phi3VProcessor):
         made = image_processor(shown, return_tensors="pt", pad_to_num_crops=False)
     else:  # by the processor, which has settings of its own for its image processor
-        made = processor(images=shown, return_tensors="pt")
+        # Gemma 3 writes a text of its own, as long as there are pictures.
+        made = processor(images=shown, padding=True, return_tensors="pt")
     return {name: made[name] for name in image_processor.model_input_names if name in made}
 
 

@@ -71,18 +71,12 @@ def test_every_further_picture_is_kept_or_explained(data):
     assert more["kept"] == ROWS - ROWS // WITHOUT_BACK - 1
 
 
-@pytest.mark.parametrize(("words", "shown"), [([], {1, 2}), (["--pictures", 1], {1})])
-def test_an_evaluation_shows_all_pictures_or_as_many_as_asked(data, model, tmp_path, words, shown):
-    words = [*words, "--bootstrap", 20, "--max-new-tokens", 8, "--price", "median"]
+def test_rows_of_one_and_of_two_pictures_are_evaluated_together(data, model, tmp_path):
+    words = ["--bootstrap", 20, "--max-new-tokens", 8, "--price", "median"]
     loupe("evaluate", "--model", model, "--dataset", data, "--output", tmp_path / "e", *words)
     scores = json.loads((tmp_path / "e/scores.json").read_text())
     assert set(scores["twins"]) == {"blind", "shuffled"}
     assert "<img" in (tmp_path / "e/report.html").read_text()
-    from loupe.build import Dataset
-
-    most = json.loads((tmp_path / "e/scores.json").read_text())["options"]["pictures"]
-    sizes = Dataset.open(data, most_pictures=most).rows("test").picture_sizes()
-    assert {len(each) for each in sizes} == shown
 
 
 def test_a_model_trained_on_fewer_pictures_is_evaluated_on_as_many(data, tiny_checkpoint, tmp_path):

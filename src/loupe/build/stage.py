@@ -48,11 +48,9 @@ class BuildResult:
         if self.more_images is None:
             return ""
         more = self.more_images
-        reasons = "".join(f"\n  {reason}: {n:,}" for reason, n in more["left_out"].items())
-        return (
-            f"Kept {more['kept']:,} of {more['named']:,} further pictures, "
-            f"{more['of_rejected_rows']:,} of them named by rejected rows{reasons}\n"
-        )
+        reasons = {"of rejected rows": more["of_rejected_rows"], **more["left_out"]}
+        told = "".join(f"\n  {reason}: {count:,}" for reason, count in reasons.items() if count)
+        return f"Kept {more['kept']:,} of {more['named']:,} further pictures{told}\n"
 
     def _describe_flattery(self) -> str:
         error = self.split["audit"].get("neighbour_price_error")

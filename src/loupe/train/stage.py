@@ -257,6 +257,8 @@ def load_to_train(
         stop_generation_at,
     )
 
+    if (most_pictures := dataset.count_pictures()) > 1:
+        check_pictures(load_processor(options.model), dataset.task.question, most_pictures)
     if options.threads:
         torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)  # weights of new adapters
@@ -286,7 +288,6 @@ def load_to_train(
     if options.price_spread and not (has_price and processor.tokenizer.is_fast):
         lack = "the tokenizer cannot tell its places" if has_price else "the task has no price"
         raise TrainError(f"price_spread {options.price_spread}: {lack}. Drop price_spread.")
-    check_pictures(processor, dataset.task.question, dataset.count_pictures())
     stop_generation_at(model, make_dialogue(processor, dataset.task.question))
     return Predictor(model, processor, dataset.task)
 

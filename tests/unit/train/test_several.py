@@ -1,5 +1,8 @@
 """Rows with several pictures in training: prompts, batches, losses, kept features, memory."""
 
+import shutil
+from types import SimpleNamespace
+
 import pytest
 import torch
 from PIL import Image
@@ -16,6 +19,7 @@ from loupe.train.features import FeaturedDataset, FeatureStore
 from loupe.train.load import find_load
 from loupe.train.material import Material
 from loupe.train.pictures import PictureCache
+from loupe.train.stage import load_to_train
 
 from .conftest import coloured, load_predictor
 
@@ -93,7 +97,8 @@ def test_the_places_of_a_price_do_not_depend_on_how_many_pictures_there_are(pred
 
 
 @pytest.mark.parametrize(
-    "checkpoint", ["tiny_checkpoint", "idefics3_checkpoint", "llava_next_checkpoint"]
+    "checkpoint",
+    [f"{name}_checkpoint" for name in ("tiny", "idefics3", "llava_next", "gemma3")],
 )
 def test_the_loss_of_a_row_is_the_same_alone_and_among_rows_of_other_counts(checkpoint, request):
     predictor = load_predictor(request.getfixturevalue(checkpoint), TASK)
@@ -193,15 +198,30 @@ def test_answers_are_drawn_about_a_products_own_pictures(predictor):
         assert set(texts) <= {answer.text, None}
 
 
-def test_a_template_that_writes_one_sign_for_all_pictures_is_refused(llava_checkpoint):
+def write_one_sign(llava_checkpoint):
+    """A processor whose template writes one sign, however many pictures there are."""
     processor = vlm.load_processor(str(llava_checkpoint))
-    processor.chat_template = processor.chat_template.replace(
-        "{{ '<image>\n' if part['type'] == 'image' else part['text'] }}",
-        "{{ ('<image>\n' if loop.first else '') if part['type'] == 'image' else part['text'] }}",
-    )
+    several = "{{ '<image>\n' if part['type'] == 'image' else part['text'] }}"
+    one = "{{ ('<image>\n' if loop.first else '') if part['type'] == 'image' else part['text'] }}"
+    assert several in processor.chat_template
+    processor.chat_template = processor.chat_template.replace(several, one)
+    return processor
+
+
+def test_a_template_that_writes_one_sign_for_all_pictures_is_refused(llava_checkpoint):
+    processor = write_one_sign(llava_checkpoint)
     vlm.check_pictures(processor, QUESTION, 1)
     with pytest.raises(CheckpointError, match=r"writes 1 '<image>' for 2 pictures.*--pictures 1"):
         vlm.check_pictures(processor, QUESTION, 3)
+
+
+def test_training_refuses_such_a_family_before_its_weights_are_read(llava_checkpoint, tmp_path):
+    write_one_sign(llava_checkpoint).save_pretrained(tmp_path)
+    shutil.copyfile(llava_checkpoint / "config.json", tmp_path / "config.json")  # and no weights
+    dataset = SimpleNamespace(count_pictures=lambda: 2, task=TASK)
+    options = TrainOptions(dataset="data", output="out", model=str(tmp_path))
+    with pytest.raises(CheckpointError, match="writes 1 '<image>' for 2 pictures"):
+        load_to_train(options, dataset)
 
 
 def test_a_processor_that_takes_one_picture_is_refused_before_anything_is_answered(
