@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loupe.errors import EvaluateError
 from loupe.evaluate.rows import Rows, best_answers, read_rows, read_words
+from loupe.evaluate.untuned import find_untuned, read_training_record
 from loupe.evaluate.words import Words
 from loupe.options import EvaluateOptions
 from loupe.task import Answer, Task
@@ -20,7 +19,6 @@ __all__ = ["Material", "read_material"]
 
 MAX_BASELINE_ROWS = 5000  # training rows whose pictures the nearest neighbours look at
 FEW_GROUPS = 20
-TRAINING_RECORD = "training.json"
 
 
 @dataclass(frozen=True)
@@ -33,6 +31,8 @@ class Material:
     train: Rows
     words: tuple[Words, ...]
     best: list[Answer] | None
+    untuned: str | None
+    """The checkpoint that the model was made from, where it is to answer too."""
     notes: tuple[str, ...]
 
 
@@ -62,6 +62,7 @@ def read_material(dataset: Dataset, options: EvaluateOptions) -> Material:
         read_rows(train, max_rows=MAX_BASELINE_ROWS, seed=options.seed),
         read_words(dataset, dataset.task, rows, options.words),
         best_answers(dataset.task, rows, options.best_columns),
+        find_untuned(options),
         tuple(_notes(options, rows, len(train))) + _origin(options, dataset),
     )
 
@@ -80,11 +81,7 @@ def _check_numbers(options: EvaluateOptions) -> None:
 
 def _origin(options: EvaluateOptions, dataset: Dataset) -> tuple[str, ...]:
     """Tell where the model was trained on another dataset, if it says on which."""
-    try:
-        record = json.loads((Path(options.model) / TRAINING_RECORD).read_text("utf-8"))
-    except (OSError, ValueError):
-        return ()
-    theirs = record.get("dataset_fingerprint") if isinstance(record, dict) else None
+    theirs = read_training_record(options.model).get("dataset_fingerprint")
     if theirs in (None, dataset.info.get("fingerprint")):
         return ()
     return (

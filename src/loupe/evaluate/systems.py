@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from loupe.evaluate.baselines import constant_answer, copied_answers, median_answers, nearest
 from loupe.evaluate.intervals import Draws, Interval, resample
+from loupe.evaluate.ridge import ridge_answers
 from loupe.evaluate.rows import Rows
 from loupe.evaluate.scores import answer_statistics, is_number
 from loupe.evaluate.weighted import Statistic, Values
@@ -16,10 +17,11 @@ from loupe.task import Answer, Task
 
 __all__ = ["Measured", "Measures", "System", "baseline_ladder"]
 
+FEATURES = "features"
 VECTOR_LABELS = {
     "pixels_16": "16×16 pixels",
     "pixels_32": "32×32 pixels",
-    "features": "the tower's features",
+    FEATURES: "the tower's features",
 }
 
 Role = Literal["model", "variant", "twin", "baseline", "best_possible"]
@@ -82,6 +84,7 @@ def baseline_ladder(
     train: Rows,
     answers: Sequence[Answer],
     vectors: Mapping[str, tuple[Values, Values]],
+    seed: int = 0,
 ) -> list[System]:
     """Answer by every baseline, the simplest first; `vectors` are (training rows', these rows')."""
     constant = [constant_answer(task, train.truths)] * len(rows)
@@ -94,6 +97,11 @@ def baseline_ladder(
         copied = copied_answers(train.truths, neighbours.tolist())
         label = f"nearest neighbour by {VECTOR_LABELS.get(name, name)}"
         ladder.append(System(f"nearest_{name}", label, "baseline", copied, tuple(task.fields)))
+    if FEATURES in vectors:
+        groups = train.groups, rows.groups
+        said, fields = ridge_answers(task, train.truths, vectors[FEATURES], groups, seed)
+        label = f"ridge regression on {VECTOR_LABELS[FEATURES]}"
+        ladder += [System(f"ridge_{FEATURES}", label, "baseline", said, fields)] if fields else []
     return ladder
 
 

@@ -32,6 +32,9 @@ class EvaluateOptions:
     twins: bool = True
     """Also answer with a grey picture and with another row's picture; without them nothing shows
     that the model looks."""
+    untuned: bool = False
+    """Also answer by the checkpoint that the model was fine-tuned from, guided by the same grammar,
+    so that what the fine-tuning gave is shown; it takes about as long as the model."""
     decoding: Decoding = "guided"
     """How answers are written: guided by the task's grammar, so that each parses, or freely, token
     by token the likeliest; guided, the rows are also answered freely, and the report shows both."""
