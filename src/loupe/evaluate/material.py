@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from loupe.errors import EvaluateError
+from loupe.evaluate.parts import check_slice_columns
 from loupe.evaluate.rows import Rows, best_answers, read_rows, read_words
 from loupe.evaluate.untuned import find_untuned, read_training_record
 from loupe.evaluate.words import Words
@@ -54,6 +55,7 @@ def read_material(dataset: Dataset, options: EvaluateOptions) -> Material:
             f"Dataset {options.dataset!r} has no {options.split} rows to answer. Build it with a "
             f"larger share for them (loupe build --{options.split}-share), or choose another split."
         )
+    check_slice_columns(rows, options.slice_by)
     train = dataset.rows("train")
     return Material(
         dataset.task,

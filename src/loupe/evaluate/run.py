@@ -118,7 +118,9 @@ def _evaluate(
         baselines=baselines,
         best_possible=best[0] if best else None,
         gains=picture_gains(material.task, model[0], twins, options.confidence),
-        slices=measure_slices(measures, answered.seen.answers),
+        slices=measure_slices(
+            measures, answered.seen.answers, answered.seen.sizes_px, options.slice_by
+        ),
         shuffled=answered.shuffled,
         notes=answered.notes + material.notes + tuple(_silence(twins)),
         seconds=time.monotonic() - started,

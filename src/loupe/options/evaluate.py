@@ -29,6 +29,9 @@ class EvaluateOptions:
     best_columns: dict[str, str] = field(default_factory=dict)
     """Columns with the best answer any reader of the picture could give, as {field: column};
     a column named best_<field> counts without being named."""
+    slice_by: list[str] = field(default_factory=list)
+    """Columns of the dataset by which scores are sliced, beside the fields, the groups and the
+    pictures' sizes: numbers in tenths, others by value."""
     twins: bool = True
     """Also answer with a grey picture and with another row's picture; without them nothing shows
     that the model looks."""

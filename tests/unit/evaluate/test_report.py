@@ -107,10 +107,21 @@ def test_the_verdict_stands_at_the_top(report):
     assert "<h1>There is no evidence that the model looks" in report(looks=False)
 
 
+def test_the_worst_part_stands_beside_what_chance_would_make_of_it(report):
+    text = report(looks=False)
+    assert "filled at random, would be" in text
+    assert "the worst of many parts looks bad even where" in text
+
+
 def test_sections_without_content_are_left_out(report):
     fields = {"title": {"type": "text"}}
     task = Task.from_dict({"question": "?", "answer": "{title}", "fields": fields})
-    text = report(task=task)
+
+    def part(dataset):
+        for row in dataset.splits["test"].rows:
+            row["group_id"] = row["row_id"]
+
+    text = report(task=task, change=part)
     assert "Answered against true" not in text
     assert "Where it is good" not in text
     assert 'id="slice"' not in text

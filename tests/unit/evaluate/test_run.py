@@ -191,6 +191,7 @@ def test_scores_hold_no_nan(run):
         ({"batch_size": 0}, "batch_size is 0; it must be at least 1"),
         ({"confidence": 95}, "confidence is 95; it must lie between 0 and 1"),
         ({"split": "validation"}, "has no validation rows to answer"),
+        ({"slice_by": ["color"]}, "slice_by names column 'color', which the dataset does not"),
         ({"words": ["color"]}, "words names column 'color', which the dataset does not have"),
         ({"words": ["row_id"]}, "no row's title says its value"),
         ({"best_columns": {"price": "x"}}, "best_columns names the fields .'price'."),

@@ -35,7 +35,9 @@ SECTIONS = {
     ),
     "slices": (
         "Where it is good, and where not",
-        "The headline scores on parts of the rows. Small parts have wide intervals.",
+        "The headline scores on parts of the rows. Small parts have wide intervals, and the worst "
+        "of many parts looks bad even where they differ by chance alone; so the worst are named "
+        "beside what chance would make of them. The interval of a single group is over its rows.",
         "div",
     ),
 }
