@@ -9,6 +9,7 @@ from typing import Any
 
 from loupe.evaluate.intervals import Interval
 from loupe.evaluate.look import Seen
+from loupe.evaluate.neighbours import Neighbours
 from loupe.evaluate.slices import Slice, Slices
 from loupe.evaluate.systems import Measured, Measures
 from loupe.evaluate.verdict import Gain, compare, describe_gain, headlines, state_verdict
@@ -37,6 +38,8 @@ class Evaluation:
     best_possible: Measured | None
     gains: tuple[Gain, ...]
     slices: Slices
+    neighbours: Neighbours | None
+    """None where there are no training rows."""
     shuffled: tuple[int, ...] | None
     """Whose picture each row had in the shuffled twin."""
     notes: tuple[str, ...]

@@ -16,11 +16,12 @@ from loupe.evaluate.card import describe_test_scores
 from loupe.evaluate.evaluation import Evaluation
 from loupe.evaluate.look import Looker, Seen
 from loupe.evaluate.material import Material, read_material
+from loupe.evaluate.neighbours import Neighbours, find_neighbours
 from loupe.evaluate.output import PREDICTIONS, REPORT, SCORES, staged_folder, write_predictions
 from loupe.evaluate.report import MAX_TABLE_ROWS, render_report
 from loupe.evaluate.result import EvaluateResult
 from loupe.evaluate.slices import measure_slices
-from loupe.evaluate.systems import Measured, Measures, System, baseline_ladder
+from loupe.evaluate.systems import FEATURES, Measured, Measures, System, baseline_ladder
 from loupe.evaluate.tasks import compare_tasks
 from loupe.evaluate.twins import blind_answers, shuffled_rows
 from loupe.evaluate.untuned import answer_untuned
@@ -121,10 +122,18 @@ def _evaluate(
         slices=measure_slices(
             measures, answered.seen.answers, answered.seen.sizes_px, options.slice_by
         ),
+        neighbours=_neighbours(material, answered),
         shuffled=answered.shuffled,
         notes=answered.notes + material.notes + tuple(_silence(twins)),
         seconds=time.monotonic() - started,
     )
+
+
+def _neighbours(material: Material, answered: Answered) -> Neighbours | None:
+    if not len(material.train):
+        return None
+    vectors = answered.train_vectors[FEATURES], answered.seen.vectors[FEATURES]
+    return find_neighbours(material.rows, material.train, vectors, answered.seen.thumbnails)
 
 
 def _silence(twins: Sequence[Measured]) -> Iterator[str]:

@@ -13,6 +13,7 @@ from loupe.evaluate.evaluation import Evaluation
 from loupe.evaluate.figures import figure_of, show_range
 from loupe.evaluate.intervals import Interval
 from loupe.evaluate.report.breakdown import render_scatters, render_slices
+from loupe.evaluate.report.browser import render_filters, write_neighbours
 from loupe.evaluate.report.evidence import render_everything, render_gains, render_ladders
 from loupe.evaluate.report.rows import MAX_TABLE_ROWS, render_examples, render_rows
 from loupe.evaluate.scores import is_lower_better
@@ -62,7 +63,8 @@ def render_report(evaluation: Evaluation) -> str:
         scatters=_section("scatters", render_scatters(evaluation)),
         slices=_section("slices", render_slices(evaluation)),
         states="".join(f'<option value="{escape(f)}">{escape(f)} wrong</option>' for f in fields),
-        choices=_choices(evaluation),
+        filters=render_filters(evaluation),
+        neighbours=write_neighbours(evaluation),
         headings="".join(f"<th><button>{escape(field)}</button></th>" for field in fields),
         rows=render_rows(evaluation),
         rows_note=_rows_note(evaluation),
@@ -123,22 +125,6 @@ def _beside(evaluation: Evaluation, score: str) -> Iterator[tuple[str, Interval]
     for twin in evaluation.twins:
         if score in twin.scores:
             yield twin.system.label.partition(":")[0], twin.scores[score]
-
-
-def _choices(evaluation: Evaluation) -> str:
-    """Offer the first choice field's values as a filter."""
-    task, truths = evaluation.measures.task, evaluation.measures.rows.truths
-    field = next((name for name, kind in task.fields.items() if kind.type == "choice"), None)
-    if field is None:
-        return ""
-    values = sorted({str(truth[field]) for truth in truths})
-    options = "".join(
-        f'<option value="{escape(value)}">{escape(value)}</option>' for value in values
-    )
-    return (
-        f'<label>{escape(field)} <select id="slice"><option value="">all</option>{options}</select>'
-        "</label>"
-    )
 
 
 def _rows_note(evaluation: Evaluation) -> str:
