@@ -9,6 +9,7 @@ from typing import Any
 
 from loupe.evaluate.intervals import Interval
 from loupe.evaluate.look import Seen
+from loupe.evaluate.maps import Maps
 from loupe.evaluate.neighbours import Neighbours
 from loupe.evaluate.slices import Slice, Slices
 from loupe.evaluate.systems import Measured, Measures
@@ -40,6 +41,8 @@ class Evaluation:
     slices: Slices
     neighbours: Neighbours | None
     """None where there are no training rows."""
+    maps: Maps | None
+    """Which part of some pictures decided; None where it was not asked for."""
     shuffled: tuple[int, ...] | None
     """Whose picture each row had in the shuffled twin."""
     notes: tuple[str, ...]
@@ -100,6 +103,7 @@ class Evaluation:
                 }
                 for score, part in self.slices.worst.items()
             },
+            "maps": None if self.maps is None else self.maps.to_dict(rows),
             "notes": list(self.notes),
             "options": asdict(self.options),
             "seconds": round(self.seconds, 1),

@@ -70,7 +70,7 @@ def read_material(dataset: Dataset, options: EvaluateOptions) -> Material:
 
 
 def _check_numbers(options: EvaluateOptions) -> None:
-    least = {"batch_size": 1, "max_rows": 1, "max_new_tokens": 1, "bootstrap": 0}
+    least = {"batch_size": 1, "max_rows": 1, "max_new_tokens": 1, "bootstrap": 0, "maps": 0}
     for name, smallest in least.items():
         value = getattr(options, name)
         if value is not None and value < smallest:

@@ -15,6 +15,7 @@ from loupe.card import replace_test_scores
 from loupe.evaluate.card import describe_test_scores
 from loupe.evaluate.evaluation import Evaluation
 from loupe.evaluate.look import Looker, Seen
+from loupe.evaluate.maps import Maps, make_maps
 from loupe.evaluate.material import Material, read_material
 from loupe.evaluate.neighbours import Neighbours, find_neighbours
 from loupe.evaluate.output import PREDICTIONS, REPORT, SCORES, staged_folder, write_predictions
@@ -123,6 +124,7 @@ def _evaluate(
             measures, answered.seen.answers, answered.seen.sizes_px, options.slice_by
         ),
         neighbours=_neighbours(material, answered),
+        maps=answered.maps,
         shuffled=answered.shuffled,
         notes=answered.notes + material.notes + tuple(_silence(twins)),
         seconds=time.monotonic() - started,
@@ -154,8 +156,9 @@ class Answered:
     train_vectors: dict[str, Any]
     blind: list[Answer] | None
     shuffled: tuple[int, ...] | None
-    untuned: System | None
-    notes: tuple[str, ...]
+    maps: Maps | None = None
+    untuned: System | None = None
+    notes: tuple[str, ...] = ()
 
 
 def _answer(
@@ -166,12 +169,23 @@ def _answer(
     task, most = predictor.task, options.max_new_tokens
     most = most or _longest_answer(predictor, material)
     answered = _look(material, predictor, options, most)
+    if options.maps:
+        maps = _map(material, predictor, answered.seen, options)
+        answered, notes = replace(answered, maps=maps), (*notes, *maps.doubts())
+    answered = replace(answered, notes=notes)
     del predictor  # before the other is loaded, so that they need not fit into memory together
     if material.untuned is None:
-        return replace(answered, notes=notes)
+        return answered
     logger.info("Answering them by %s, as it was before fine-tuning", material.untuned)
     untuned = answer_untuned(material.untuned, task, material.rows, options, most)
-    return replace(answered, untuned=untuned, notes=notes)
+    return replace(answered, untuned=untuned)
+
+
+def _map(material: Material, predictor: Predictor, seen: Seen, options: EvaluateOptions) -> Maps:
+    logger.info("Mapping what decided in %d pictures", options.maps)
+    return make_maps(
+        predictor, material.rows, seen.answers, options.maps, options.batch_size, options.seed
+    )
 
 
 def _look(
@@ -199,8 +213,6 @@ def _look(
             looker.vectors(train) if len(train) else {},
             blind_answers(looker.answer, seen.sizes_px) if options.twins else None,
             None if shuffled is None else tuple(shuffled.tolist()),
-            untuned=None,
-            notes=(),
         )
 
 

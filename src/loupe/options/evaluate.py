@@ -38,6 +38,9 @@ class EvaluateOptions:
     untuned: bool = False
     """Also answer by the checkpoint that the model was fine-tuned from, guided by the same grammar,
     so that what the fine-tuning gave is shown; it takes about as long as the model."""
+    maps: int = 0
+    """Rows for which the report shows which part of the picture decided each field: a grey patch
+    slides over the picture, 81 places each, with the learnt weights and with random ones."""
     decoding: Decoding = "guided"
     """How answers are written: guided by the task's grammar, so that each parses, or freely, token
     by token the likeliest; guided, the rows are also answered freely, and the report shows both."""

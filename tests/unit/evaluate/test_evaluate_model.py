@@ -48,6 +48,14 @@ def test_a_random_model_is_evaluated_from_folder_to_report(dataset, tiny_checkpo
     assert Path(result.report).is_file()
 
 
+def test_what_decided_is_drawn_over_the_pictures(dataset, tiny_checkpoint, options):
+    asked = replace(options, model=str(tiny_checkpoint), dataset=str(dataset), max_new_tokens=4)
+    result = evaluate_model(replace(asked, max_rows=3, maps=2))
+    assert len(result.scores["maps"]["rows"]) == 2
+    text = Path(result.report).read_text("utf-8")
+    assert text.count('alt="what decided full_price"') == 2
+
+
 def test_the_model_before_its_fine_tuning_answers_too(dataset, tiny_checkpoint, options, tmp_path):
     model = tmp_path / "model"
     shutil.copytree(tiny_checkpoint, model)

@@ -15,12 +15,20 @@ from loupe.evaluate.intervals import Interval
 from loupe.evaluate.report.breakdown import render_scatters, render_slices
 from loupe.evaluate.report.browser import render_filters, write_neighbours
 from loupe.evaluate.report.evidence import render_everything, render_gains, render_ladders
+from loupe.evaluate.report.maps import render_maps
 from loupe.evaluate.report.rows import MAX_TABLE_ROWS, render_examples, render_rows
 from loupe.evaluate.scores import is_lower_better
 
 __all__ = ["render_report"]
 
 SECTIONS = {
+    "maps": (
+        "Which part of the picture decided",
+        "A grey patch slid over the picture; where it made the model's own answer less likely, the "
+        "map is red, most where it did so most. A field is scored given the fields before it: "
+        "where a title already tells the category, no part of the picture decides that any more.",
+        "div",
+    ),
     "gains": (
         "Does it look?",
         "The same model answered a grey picture (its blind twin) and another row's picture (its "
@@ -62,6 +70,7 @@ def render_report(evaluation: Evaluation) -> str:
         everything=render_everything(evaluation),
         scatters=_section("scatters", render_scatters(evaluation)),
         slices=_section("slices", render_slices(evaluation)),
+        maps=_section("maps", render_maps(evaluation)),
         states="".join(f'<option value="{escape(f)}">{escape(f)} wrong</option>' for f in fields),
         filters=render_filters(evaluation),
         neighbours=write_neighbours(evaluation),
