@@ -71,6 +71,8 @@ def draw_curve(options: CurveOptions) -> CurveResult:
         options.evaluate,
         {"dataset": options.dataset, "output": options.output, "model": options.output},
     )
+    if options.evaluate is None:
+        evaluating = replace(evaluating, baseline_rows=0)  # a curve needs none
     folder = Path(options.output)
     folder.mkdir(parents=True, exist_ok=True)
     save_options(options, folder)

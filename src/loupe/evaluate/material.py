@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Material", "read_material"]
 
-MAX_BASELINE_ROWS = 5000  # training rows whose pictures the nearest neighbours look at
 FEW_GROUPS = 20
 
 
@@ -61,7 +60,7 @@ def read_material(dataset: Dataset, options: EvaluateOptions) -> Material:
         dataset.task,
         dataset.info.get("fingerprint"),
         rows,
-        read_rows(train, max_rows=MAX_BASELINE_ROWS, seed=options.seed),
+        read_rows(train, max_rows=options.baseline_rows, seed=options.seed),
         read_words(dataset, dataset.task, rows, options.words),
         best_answers(dataset.task, rows, options.best_columns),
         find_untuned(options),
@@ -70,7 +69,8 @@ def read_material(dataset: Dataset, options: EvaluateOptions) -> Material:
 
 
 def _check_numbers(options: EvaluateOptions) -> None:
-    least = {"batch_size": 1, "max_rows": 1, "max_new_tokens": 1, "bootstrap": 0, "maps": 0}
+    least = dict.fromkeys(("batch_size", "max_rows", "max_new_tokens"), 1)
+    least |= dict.fromkeys(("bootstrap", "maps", "baseline_rows"), 0)
     for name, smallest in least.items():
         value = getattr(options, name)
         if value is not None and value < smallest:
@@ -100,8 +100,12 @@ def _notes(options: EvaluateOptions, rows: Rows, train_rows: int) -> list[str]:
         notes.append("These are validation rows: they may have chosen the model.")
     if len(rows) < len(rows.split):
         notes.append(f"{len(rows):,} of {len(rows.split):,} rows were answered, drawn by the seed.")
-    if train_rows > MAX_BASELINE_ROWS:
-        notes.append(f"The baselines know {MAX_BASELINE_ROWS:,} of {train_rows:,} training rows.")
+    if train_rows and not options.baseline_rows:
+        notes.append("There are no baselines: baseline_rows is 0.")
+    elif train_rows > options.baseline_rows:
+        notes.append(
+            f"The baselines know {options.baseline_rows:,} of {train_rows:,} training rows."
+        )
     if not train_rows:
         notes.append("There are no baselines: the dataset has no training rows.")
     if (groups := len(set(rows.groups))) < FEW_GROUPS:

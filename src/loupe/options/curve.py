@@ -28,7 +28,7 @@ class CurveOptions:
     """YAML file of options for `loupe train`, such as the options.yaml of a model: with epochs all
     shares are passed over as often, with max_steps all make as many steps; none means defaults."""
     evaluate: str | None = None
-    """YAML file of options for `loupe evaluate`; none means defaults."""
+    """YAML file of options for `loupe evaluate`; none means defaults, without baselines."""
 
     def __post_init__(self) -> None:
         if not self.shares or not all(0 < share <= 1 for share in self.shares) or not self.seeds:

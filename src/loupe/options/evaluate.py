@@ -35,6 +35,9 @@ class EvaluateOptions:
     twins: bool = True
     """Also answer with a grey picture and with another row's picture; without them nothing shows
     that the model looks."""
+    baseline_rows: int = 5000
+    """Training rows that the baselines know, drawn by seed; each picture is looked at once. With 0
+    there are no baselines."""
     untuned: bool = False
     """Also answer by the checkpoint that the model was fine-tuned from, guided by the same grammar,
     so that what the fine-tuning gave is shown; it takes about as long as the model."""

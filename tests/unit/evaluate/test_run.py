@@ -147,6 +147,13 @@ def test_without_training_rows_there_are_no_baselines(make_dataset, make_predict
     assert "There are no baselines: the dataset has no training rows." in scores["notes"]
 
 
+def test_baselines_can_be_left_out(run):
+    result = run(baseline_rows=0)
+    assert result.scores["baselines"] == {}
+    assert "There are no baselines: baseline_rows is 0." in result.scores["notes"]
+    assert result.summary()
+
+
 def test_one_row_is_enough(run):
     scores = run(test=1).scores
     assert list(scores["twins"]) == ["blind"]

@@ -22,6 +22,7 @@ __all__ = ["render_maps"]
 SIDE_PX = 176
 HEAT = (214, 40, 57)
 HEAT_SHARE = 0.85  # of the colour where the drop is largest
+FULL_NATS = 1.0  # a map whose largest drop is less stays paler
 PALE = 0.35  # by how much the grey picture beneath is brightened
 QUALITY = 80
 
@@ -33,7 +34,7 @@ def render_maps(evaluation: Evaluation) -> Iterator[str]:
     yield _sanity(evaluation.maps)
     yield (
         '<p class="legend">no matter <i aria-hidden="true"></i> the part whose hiding makes the '
-        "field least likely</p>"
+        f"field least likely; full red where that is {math.exp(FULL_NATS):.1f} times or more</p>"
     )
     for each in evaluation.maps.rows:
         yield _row(evaluation, each)
@@ -43,7 +44,13 @@ def _sanity(maps: Maps) -> str:
     failing, lines = maps.failing(), []
     for field, mean in maps.correlations().items():
         name, mark = ("wrong", "✗") if field in failing else ("right", "✓")
-        told = "no map to compare: the picture did not decide" if mean is None else f"{mean:.2f}"
+        told = _signed(mean)
+        if mean is None:
+            name, mark, told = (
+                "none",
+                "–",
+                "no part of any picture decided, given the fields before",
+            )
         lines.append(
             f'<li class="{name}"><span class="mark">{mark}</span>{escape(field)}: {told}</li>'
         )
@@ -77,15 +84,20 @@ def _explain(held: FieldMap) -> str:
         return "no part decided"
     times = math.exp(min(held.largest, 50.0))
     said = f"up to {times:,.3g} times less likely"
-    return said if held.correlation is None else f"{said}; random weights {held.correlation:+.2f}"
+    return (
+        said if held.correlation is None else f"{said}; random weights {_signed(held.correlation)}"
+    )
+
+
+def _signed(correlation: float | None) -> str:
+    return f"{correlation or 0.0:+.2f}".replace("-", "−")
 
 
 def _heat(picture: Image, held: FieldMap) -> Image:
-    """Lay the drops as colour over the picture in grey; cells that did not matter stay grey."""
+    """Lay the drops as colour over the picture in grey; what did not matter stays grey."""
     from PIL import Image
 
-    largest = held.largest if held.largest >= FLAT else np.inf
-    shares = np.clip(held.drops / largest, 0, 1) * HEAT_SHARE
+    shares = np.clip(held.drops / max(held.largest, FULL_NATS), 0, 1) * HEAT_SHARE
     cells = Image.fromarray((255 * shares).astype(np.uint8))
     mask = cells.resize(picture.size, Image.Resampling.BICUBIC)
     white = Image.new("RGB", picture.size, "white")
