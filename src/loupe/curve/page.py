@@ -47,12 +47,14 @@ def describe_curve(record: Mapping[str, Any]) -> str:
         rows = f"{next(iter(courses.values())).rows[place]:,}"
         shown = [course.figure.show(course.means()[place]) for course in courses.values()]
         lines.append([f"{point['share']:g}", rows, *shown])
-    steps = [_describe_step(step, courses) for step in record["steps"]]
-    return "\n".join([*align_columns(lines), "", *steps]).rstrip()
+    steps = [line for step in record["steps"] for line in _describe_step(step, courses)]
+    told = dict.fromkeys(note for step in record["steps"] for note in step["notes"])
+    notes = [f"Note: {note}" for note in told]
+    return "\n".join([*align_columns(lines), "", *steps, *notes]).rstrip()
 
 
-def _describe_step(step: Mapping[str, Any], courses: Mapping[str, Course]) -> str:
-    parts = []
+def _describe_step(step: Mapping[str, Any], courses: Mapping[str, Course]) -> Iterator[str]:
+    yield f"From share {step['from']:g} to {step['to']:g}:"
     for name, held in step["scores"].items():
         figure, gain = courses[name].figure, held["advantage"]
         low, high = (
@@ -60,8 +62,7 @@ def _describe_step(step: Mapping[str, Any], courses: Mapping[str, Course]) -> st
         )
         verdict = {"second": "better", "first": "worse"}.get(held["better"], "no difference shown")
         gained = figure.show_difference(gain["value"])
-        parts.append(f"{figure.name} {gained} ({low} to {high}; {verdict})")
-    return f"From share {step['from']:g} to {step['to']:g}: {'; '.join(parts)}."
+        yield f"  {figure.name}: {verdict}, {gained} ({low} to {high})"
 
 
 def draw(record: Mapping[str, Any]) -> str:

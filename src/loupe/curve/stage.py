@@ -147,12 +147,13 @@ def _compare(folder: Path, points: Sequence[dict[str, Any]]) -> Iterator[dict[st
             f"{glob.escape(str(folder))}/{_name(point['share'], '*')}/{EVALUATION}"
             for point in (before, after)
         ]
-        compared = compare_evaluations(CompareOptions(evaluations=sides)).to_dict()["scores"]
+        compared = compare_evaluations(CompareOptions(evaluations=sides)).to_dict()
         names = {name.removeprefix("evaluate/") for name in before["runs"][0]["scores"]}
         yield {
             "from": before["share"],
             "to": after["share"],
-            "scores": {name: held for name, held in compared.items() if name in names},
+            "scores": {name: held for name, held in compared["scores"].items() if name in names},
+            "notes": compared["notes"],
         }
 
 

@@ -24,6 +24,7 @@ RECORD = {
     ],
     "steps": [
         {
+            "notes": ["Few runs."],
             "from": 0.25,
             "to": 1.0,
             "scores": {
@@ -41,8 +42,11 @@ def test_the_table_gives_the_mean_of_the_runs():
     lines = describe_curve(RECORD).splitlines()
     assert lines[1].split() == ["0.25", "110", "65.0", "%", "30.0", "%"]
     assert lines[2].split() == ["1", "440", "85.0", "%", "20.0", "%"]
-    step = "From share 0.25 to 1: kind: accuracy +20.0 points (+10.0 to +30.0; better)."
-    assert lines[-1] == step
+    assert lines[-3:] == [
+        "From share 0.25 to 1:",
+        "  kind: accuracy: better, +20.0 points (+10.0 to +30.0)",
+        "Note: Few runs.",
+    ]
 
 
 def test_the_drawing_has_a_panel_for_each_score_and_a_dot_for_each_run():
