@@ -38,6 +38,7 @@ PERMITTED = {
     },
     "prefer": {"build.dataset", "evaluate.scores", "predict", "task", "tracking", "train", "vlm"},
     "evaluate": {"card", "predict", "task", "build.dataset"},
+    "curve": {"build.dataset", "evaluate", "task", "train"},
     "doctor": {"phi3_v", "predict", "vlm"},
 }
 SELF_CONTAINED = {"phi3_v"}  # could be moved into transformers as it stands

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from loupe.predict import Predictor
 
-__all__ = ["Looker", "Seen"]
+__all__ = ["Looker", "Seen", "make_thumbnail"]
 
 PIXEL_SIDES = (16, 32)
 THUMBNAIL_PX = 128
@@ -96,7 +96,7 @@ class Looker:
                 free += self._answer_freely(pictures, answers[-len(pictures) :])
             blocks.append(self._vectors(pictures))
             sizes += [picture.size for picture in pictures]
-            thumbnails += map(_thumbnail, pictures[: self.thumbnails - len(thumbnails)])
+            thumbnails += map(make_thumbnail, pictures[: self.thumbnails - len(thumbnails)])
             self.tick(len(pictures))
         return Seen(
             tuple(answers),
@@ -132,9 +132,10 @@ def _joined(blocks: list[dict[str, Values]]) -> dict[str, Values]:
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
 
-def _thumbnail(picture: Image) -> bytes:
+def make_thumbnail(picture: Image, side_px: int = THUMBNAIL_PX) -> bytes:
+    """Shrink a picture to fit into a square, and give it as a JPEG."""
     small = picture.convert("RGB")
-    small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
+    small.thumbnail((side_px, side_px))
     written = io.BytesIO()
     small.save(written, "JPEG", quality=THUMBNAIL_QUALITY)
     return written.getvalue()

@@ -12,7 +12,8 @@ from loupe.errors import PredictError
 from loupe.options import PredictOptions
 from loupe.predict.pictures import find_pictures, open_picture
 from loupe.predict.predictor import Predictor
-from loupe.task import Answer, Task
+from loupe.predict.tasks import choose_task
+from loupe.task import Answer
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -45,7 +46,7 @@ def predict_pictures(options: PredictOptions) -> PredictResult:
     """Answer the task's question about each picture; a bad picture gets its problem instead.
 
     Raises:
-        PredictError: no picture is named, or none can be read.
+        PredictError: no picture is named, none can be read, or the task is not the model's.
         CheckpointError: no model can be loaded.
         TaskError: the task file declares no task.
     """
@@ -56,7 +57,7 @@ def predict_pictures(options: PredictOptions) -> PredictResult:
         )
     predictor = Predictor.load(
         options.model,
-        task=Task.load(options.task) if options.task else None,
+        task=choose_task(options.model, options.task),
         device=options.device,
         threads=options.threads,
     )
