@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -13,6 +14,8 @@ from loupe.predict.sources import Asked
 from loupe.task import Task
 
 __all__ = ["Engine", "load_predictor", "start_engine"]
+
+_AT_A_TIME = 256  # which vLLM answers at once where memory allows it
 
 
 class Engine(Protocol):
@@ -35,20 +38,34 @@ def start_engine(options: PredictOptions) -> Engine:
         TaskError: the task file declares no task.
         PredictError: the cluster cannot be reached, or vLLM cannot read the model.
     """
+    if options.engine == "ray":
+        from loupe.predict.ray_engine import RayCluster
+
+        return RayCluster(options)
+    if options.engine == "vllm":
+        from loupe.predict.vllm_engine import VllmReader
+
+        return OneReader(VllmReader(options), at_a_time=_AT_A_TIME)
     return OneReader(load_predictor(options))
 
 
 class OneReader:
-    """An engine of one model that this process talks to."""
+    """An engine of one model that this process talks to.
 
-    def __init__(self, reader: Reader) -> None:
+    A model that makes its own batches is given `at_a_time` pictures in place of a batch.
+    """
+
+    def __init__(self, reader: Reader, at_a_time: int | None = None) -> None:
         self.task = reader.task
         self._reader = reader
+        self._at_a_time = at_a_time
 
     def answer(
         self, asked: Iterable[Asked], options: PredictOptions, scratch: Path | None
     ) -> Iterator[list[Answered]]:
         """Give answers as they come."""
+        if self._at_a_time is not None:
+            options = replace(options, batch_size=self._at_a_time, batch_tokens=None)
         return answer_each(self._reader, asked, options, scratch)
 
 

@@ -86,11 +86,12 @@ def predict_into_folder(options: PredictOptions, describe: Describe) -> Predicte
     """
     path = Path(options.output or "")
     try:
-        with stop_after_batch() as stop, open_folder(path) as folder:
+        with open_folder(path) as folder:
             sources = find_sources(options, folder.scratch)
             engine = start_engine(options)
             _prepare(folder, options, engine.task, sources)
-            result = _answer_all(folder, sources, engine, options, describe, stop)
+            with stop_after_batch() as stop:
+                result = _answer_all(folder, sources, engine, options, describe, stop)
             if not stop.asked_by:
                 folder.close()
                 folder.finish(_make_record(result, options, engine.task))
