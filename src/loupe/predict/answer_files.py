@@ -113,14 +113,12 @@ class ParquetParts:
         import pyarrow.parquet as pq
 
         others = dict.fromkeys(name for row in self._rows for name in row)
-        columns = {name: [row.get(name) for row in self._rows] for name in self._schema.names}
+        types = {field.name: field.type for field in self._schema} | {
+            name: None for name in others if name not in self._schema.names
+        }
         arrays = {
-            name: pa.array(values, self._schema.field(name).type)
-            for name, values in columns.items()
-        } | {
-            name: pa.array([row.get(name) for row in self._rows])
-            for name in others
-            if name not in columns
+            name: _to_array([row.get(name) for row in self._rows], kind)
+            for name, kind in types.items()
         }
         numbers = [int(path.stem.rpartition("-")[2]) for path in self._parts()]
         path = self._folder / f"answers-{max(numbers, default=-1) + 1:05d}.parquet"
@@ -131,3 +129,15 @@ class ParquetParts:
 
     def _parts(self) -> list[Path]:
         return sorted(self._folder.glob("answers-*.parquet"))
+
+
+def _to_array(values: list[Any], kind: pa.DataType | None) -> pa.Array:
+    """Give a column; a value that its type does not hold is empty, as the answer tells it."""
+    import pyarrow as pa
+
+    try:
+        return pa.array(values, kind)
+    except (OverflowError, pa.ArrowException):
+        if len(values) > 1:
+            return pa.concat_arrays([_to_array([value], kind) for value in values])
+        return pa.nulls(1, kind)

@@ -92,7 +92,7 @@ class _Answering:
                 decoding=options.decoding,
                 price=options.price,
             )
-        except (RuntimeError, ValueError) as error:  # out of memory is a RuntimeError too
+        except (RuntimeError, ValueError, PredictError) as error:  # out of memory is the first
             why = _first_line(error)  # its traceback would hold the batch in memory
         else:
             self._failures = None

@@ -13,7 +13,8 @@ from typing import Any
 from loupe.errors import MissingExtraError, PredictError
 from loupe.options import PredictOptions
 from loupe.predict.answering import Answered, answer_each
-from loupe.predict.predictor import Predictor, task_beside
+from loupe.predict.engines import load_predictor
+from loupe.predict.predictor import task_beside
 from loupe.predict.sources import Asked
 from loupe.task import Task
 from loupe.vlm import load_processor
@@ -113,12 +114,7 @@ class _Worker:
     def __init__(self, options: PredictOptions) -> None:
         logging.getLogger("loupe").setLevel(logging.ERROR)
         self._options = options
-        self._predictor = Predictor.load(
-            options.model,
-            task=Task.load(options.task) if options.task else None,
-            device=options.device,
-            threads=options.threads,
-        )
+        self._predictor = load_predictor(options)
 
     def answer(self, block: list[Asked]) -> list[Answered]:
         """Answer a block as one machine would, with a folder that is gone afterwards."""

@@ -111,7 +111,8 @@ def _find_source(name: str, options: PredictOptions, scratch: Path | None) -> So
 
 
 def _as_row(path: Path) -> _Row:
-    return {"picture": str(path)}, LocalFile(path)
+    name = str(path).encode("utf-8", "backslashreplace").decode()  # which may be any bytes
+    return {"picture": name}, LocalFile(path)
 
 
 def _ask_table(name: str, table: Table, options: PredictOptions, id_column: str | None) -> Source:
