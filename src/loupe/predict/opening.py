@@ -117,9 +117,11 @@ def _open(
                 picture = open_picture(found.path)
             case Embedded():
                 picture = decode_picture(found.content, str(asked.columns["picture"]))
+        return Opened(asked, fit(picture), picture.size)
     except PredictError as error:
         return Opened(asked, Rejection(_reason_of(error), str(error)))
-    return Opened(asked, fit(picture), picture.size)
+    except ValueError as error:  # of a picture that is too narrow to be fitted
+        return Opened(asked, Rejection(Reason.UNANSWERABLE, str(error)))
 
 
 def _reason_of(error: PredictError) -> Reason:

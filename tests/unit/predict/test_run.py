@@ -331,6 +331,35 @@ def test_bad_table_is_one_line(tmp_path, colours, capsys, make, message):
     assert len(err.splitlines()) == 1
 
 
+def test_folder_of_broken_and_strange_pictures_is_answered_as_far_as_it_goes(
+    tmp_path, tiny_checkpoint, capsys
+):
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    whole = encode(draw(1, (400, 300)).effect_spread(99), "JPEG")
+    contents = {
+        "cut.jpg": whole[:2000], "empty.png": b"", "page.jpg": b"<html><body>", "words.gif": b"?",
+        "good.jpg": whole, "tall.png": encode(draw(2, (1, 4000))),
+        "dot.png": encode(draw(3, (1, 1))),
+        "wide.png": encode(draw(4, (900, 60))), "grey.png": encode(draw(5).convert("LA")),
+        "cmyk.jpg": encode(draw(6).convert("CMYK"), "JPEG"),
+    }  # fmt: skip
+    for name, content in contents.items():
+        (bad / name).write_bytes(content)
+    assert main(words(bad, tiny_checkpoint, tmp_path / "out")) == 0
+    said = capsys.readouterr()
+    assert "Answered 5 of 10 pictures" in said.out
+    assert "Traceback" not in said.err
+    rejected = {
+        line["picture"].rpartition("/")[2]: line["reason"]
+        for line in read_lines(tmp_path / "out" / "rejected.jsonl")
+    }
+    assert rejected == {
+        "cut.jpg": "truncated", "empty.png": "not_a_picture", "page.jpg": "not_a_picture",
+        "words.gif": "not_a_picture", "tall.png": "unanswerable",
+    }  # fmt: skip
+
+
 def test_missing_model_is_one_line_and_leaves_nothing(tmp_path, pictures, capsys):
     out = tmp_path / "out"
     assert main(["predict", str(pictures), "--model", "gone/", "--output", str(out)]) == 1
