@@ -42,7 +42,7 @@ from loupe.family import (
     token_kinds,
     underlying_model,
 )
-from loupe.phi3_v import register
+from loupe.phi3_v import Phi3VProcessor, register
 
 __all__ = [
     "IGNORED_LABEL",
@@ -52,6 +52,7 @@ __all__ = [
     "TINY",
     "TINY_FOLDER",
     "Dialogue",
+    "Phi3VProcessor",
     "answer_loss",
     "build_without_weights",
     "choose_device",

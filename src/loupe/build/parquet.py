@@ -17,6 +17,7 @@ from loupe.errors import BuildError
 from loupe.task import Task
 
 __all__ = [
+    "FIELD_TYPES",
     "Fate",
     "KeptRow",
     "SplitWriter",
@@ -30,7 +31,7 @@ _MAX_ROWS = 100  # of a row group: what a reader must read to get one picture
 _MAX_BYTES = 32 * 2**20
 _IMAGE_TYPE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
 _HUGGING_FACE = {b"huggingface": b'{"info": {"features": {"image": {"_type": "Image"}}}}'}
-_FIELD_TYPES = {"price": pa.float64(), "number": pa.float64(), "integer": pa.int64()}
+FIELD_TYPES = {"price": pa.float64(), "number": pa.float64(), "integer": pa.int64()}
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ def arrange_kept(
     }
     for name, field in task.fields.items():
         values = [row.values[name] for _, row in rows]
-        columns[name] = pa.array(values, _FIELD_TYPES.get(field.type, pa.string()))
+        columns[name] = pa.array(values, FIELD_TYPES.get(field.type, pa.string()))
     replaced = {field for field, column in columns_of_fields.items() if field == column}
     return _with_originals(columns, part.drop_columns(sorted(replaced)), taken={"image"})
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from loupe import vlm
+from loupe.predict.pictures import fit_picture
 
 __all__ = ["PictureCache", "vary_picture"]
 
@@ -44,23 +44,12 @@ class PictureCache:
         """Give a row's picture: RGB, fitted."""
         if row in self._kept:
             return Image.fromarray(self._kept[row])
-        picture = self._fit(self._open_picture(row))
+        picture = fit_picture(self._processor, self._open_picture(row))
         pixels = np.array(picture)  # (height, width, 3)
         if pixels.nbytes <= self._free_bytes:
             self._free_bytes -= pixels.nbytes
             self._kept[row] = pixels
         return picture
-
-    def _fit(self, picture: Image.Image) -> Image.Image:
-        size = vlm.fit_picture_size(self._processor, picture.size)
-        if size is None or size[0] * size[1] >= picture.width * picture.height:
-            return picture
-        if picture.width >= picture.height:
-            return picture.resize(size, Image.Resampling.BILINEAR)
-        # As the processor does it: portraits are resized lying down, for the same rounding.
-        lying = picture.transpose(Image.Transpose.TRANSPOSE)
-        lying = lying.resize(size[::-1], Image.Resampling.BILINEAR)
-        return lying.transpose(Image.Transpose.TRANSPOSE)
 
 
 def vary_picture(picture: Image.Image, key: str) -> Image.Image:
