@@ -4,9 +4,10 @@ The same 16 samples (pictures of product-like shapes, question, answer), the sam
 published layout with small random weights, float32, everything trained with AdamW:
 
 - `loupe`: one step of `loupe train`, batch 16, the first that sees these pictures;
-  `loupe_frozen` with a frozen tower, whose work is then still done anew in each step.
+  `loupe_frozen` with a frozen tower, whose work is then still done anew in each step;
+  `loupe_features` with what that tower saw in the pass before, as from the second pass on.
 - `cookbook`: Microsoft's code, trained as the Phi-3 Cookbook does; `cookbook_kept` without its
-  gradient checkpointing, which takes less time.
+  gradient checkpointing, which takes less time; `cookbook_frozen` with a frozen tower.
 - `tutorial`: the tutorial's loop as it is, which never encodes a picture; `tutorial_seeing` does.
 
 Contenders but our own need a folder of Microsoft's files and a Python that runs them. Each turn is
@@ -38,6 +39,7 @@ import torch
 import training
 import transformers
 from phi3_v import commit
+from torch.utils.data import Dataset
 
 from loupe import vlm
 from loupe.options import TrainOptions
@@ -47,6 +49,7 @@ from loupe.tracking import JsonlTracker
 from loupe.train.adapters import choose_trained
 from loupe.train.batches import ExampleDataset
 from loupe.train.examples import Example, Sample
+from loupe.train.features import FEATURES, FeaturedDataset, FeatureStore
 from loupe.train.pictures import PictureCache
 from loupe.train.run import train_on
 
@@ -54,32 +57,46 @@ HERE = Path(__file__).parent
 OURS: dict[str, dict[str, Any]] = {
     "loupe": {},
     "loupe_frozen": {"parts": {"tower": "frozen"}},
+    "loupe_features": {"parts": {"tower": "frozen"}},
 }
 """Options of `loupe train` that each of ours departs from the default in."""
-THEIRS = ("cookbook", "cookbook_kept", "tutorial", "tutorial_seeing")
+THEIRS = ("cookbook", "cookbook_frozen", "cookbook_kept", "tutorial", "tutorial_seeing")
 
 
-class Samples(ExampleDataset):
-    """The samples as `loupe.train` draws them; notes when the first of a step is drawn."""
+class Watched(Dataset[Sample]):
+    """Samples as `loupe train` draws them; notes when the first of a step is drawn."""
 
-    def __init__(self, processor: Any, watch: training.Stopwatch, turn: dict[str, Any]) -> None:
-        samples = training.make_samples(turn["samples"], turn["shape"]["vocabulary"])
-        examples = []
-        for place, sample in enumerate(samples):
-            size = sample.picture.height, sample.picture.width
-            places = [training.IMAGE] * processor.image_processor.count_image_tokens(*size)
-            prompt = (*sample.before, *places, *sample.after)
-            examples.append(Example(f"row {place}", prompt, sample.answer, ""))
-        pictures = PictureCache(lambda place: samples[place].picture, processor)
-        super().__init__(examples, range(len(examples)), pictures, seed=None)
+    def __init__(
+        self, samples: ExampleDataset | FeaturedDataset, watch: training.Stopwatch, unseen: int
+    ) -> None:
+        self._samples = samples
         self._watch = watch
-        self._drawn = 0
+        self._drawn = -unseen * len(samples)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._samples, name)
+
+    def __len__(self) -> int:
+        return len(self._samples)
 
     def __getitem__(self, draw: tuple[int, int]) -> Sample:
-        if self._drawn % len(self) == 0:
+        if self._drawn >= 0 and self._drawn % len(self) == 0:
             self._watch.note()
         self._drawn += 1
-        return super().__getitem__(draw)
+        return self._samples[draw]
+
+
+def draw_samples(processor: Any, turn: dict[str, Any]) -> ExampleDataset:
+    """Encode the samples as `loupe train` encodes rows."""
+    samples = training.make_samples(turn["samples"], turn["shape"]["vocabulary"])
+    examples = []
+    for place, sample in enumerate(samples):
+        size = sample.picture.height, sample.picture.width
+        places = [training.IMAGE] * processor.image_processor.count_image_tokens(*size)
+        prompt = (*sample.before, *places, *sample.after)
+        examples.append(Example(f"row {place}", prompt, sample.answer, ""))
+    pictures = PictureCache(lambda place: samples[place].picture, processor)
+    return ExampleDataset(examples, range(len(examples)), pictures, seed=None)
 
 
 class EndOfLastStep(JsonlTracker):
@@ -102,7 +119,7 @@ def measure(turn: dict[str, Any]) -> dict[str, Any]:
     tokenizer = vlm.load_processor(vlm.TINY).tokenizer
     processor = Phi3VProcessor(Phi3VImageProcessor(num_crops=turn["num_crops"]), tokenizer)
     watch = training.Stopwatch()
-    samples = Samples(processor, watch, turn)
+    samples: ExampleDataset | FeaturedDataset = draw_samples(processor, turn)
     predictor = Predictor(Phi3VForCausalLM(config), processor, task_beside(vlm.TINY))
     with tempfile.TemporaryDirectory() as folder:
         options = TrainOptions(
@@ -114,7 +131,19 @@ def measure(turn: dict[str, Any]) -> dict[str, Any]:
             **OURS[turn["who"]],
         )
         predictor.model, _ = choose_trained(predictor.model, options, vlm.TINY)
-        train_on(predictor, samples, None, options, EndOfLastStep(watch), turn["steps"])
+        unseen = int(turn["who"] == "loupe_features")
+        if unseen:  # the pass that keeps what it sees goes before
+            keys = [f"{row:064x}" for row in range(len(samples))]
+            store = FeatureStore(Path(folder) / FEATURES, "benchmark", torch.float32)
+            samples = FeaturedDataset(samples, keys, store)
+        train_on(
+            predictor,
+            Watched(samples, watch, unseen),
+            None,
+            options,
+            EndOfLastStep(watch),
+            unseen + turn["steps"],
+        )
     return watch.found()
 
 

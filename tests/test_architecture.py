@@ -25,7 +25,22 @@ PERMITTED = {
     "vlm": {"family", "phi3_v"},
     "sample": {"task"},
     "build": {"pixels", "task", "vlm"},
-    "predict": {"pixels", "vlm", "task"},
+    "predict": {
+        "pixels",
+        "vlm",
+        "task",
+        "build.dataset",
+        "build.fetching",
+        "build.hashing",
+        "build.journal",
+        "build.ledger",
+        "build.parquet",
+        "build.pictures",
+        "build.progress",
+        "build.rows",
+        "build.sources",
+        "build.table",
+    },
     "train": {
         "vlm",
         "phi3_v",
@@ -38,6 +53,7 @@ PERMITTED = {
     },
     "prefer": {"build.dataset", "evaluate.scores", "predict", "task", "tracking", "train", "vlm"},
     "evaluate": {"card", "predict", "task", "build.dataset"},
+    "curve": {"build.dataset", "evaluate", "task", "train"},
     "doctor": {"phi3_v", "predict", "vlm"},
 }
 SELF_CONTAINED = {"phi3_v"}  # could be moved into transformers as it stands

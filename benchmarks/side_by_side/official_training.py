@@ -2,7 +2,8 @@
 
 - `cookbook`: as the Phi-3 Cookbook's `finetune_hf_trainer_docvqa.py` trains without its GPU-only
   parts: one sample at a time, gradients of 16 added up, the loss on the answer, layers recomputed
-  in the backward pass. `cookbook_kept` recomputes nothing, which takes more memory and less time.
+  in the backward pass. `cookbook_kept` recomputes nothing, which takes more memory and less time;
+  `cookbook_frozen` leaves its vision tower as it is.
 - `tutorial`: as the tutorial's `Phi-3-vision-Trainingscript.py` trains, which names no
   `image_sizes`, so that the picture is never encoded: rows padded to 512 tokens on the left, the
   loss on all of them. `tutorial_seeing` is the same with the picture in its place.
@@ -85,10 +86,13 @@ def measure(turn: dict[str, Any]) -> dict[str, Any]:
     image_processor = modules["image_processing"].Phi3VImageProcessor(num_crops=turn["num_crops"])
     model = build_model(modules, turn["shape"])
     who = turn["who"]
-    if who == "cookbook":
+    if who in {"cookbook", "cookbook_frozen"}:
         model.gradient_checkpointing_enable({"use_reentrant": False})
+    if who == "cookbook_frozen":
+        model.model.vision_embed_tokens.img_processor.requires_grad_(requires_grad=False)
     make_inputs = {
         "cookbook": lambda sample: cookbook_inputs(image_processor, sample),
+        "cookbook_frozen": lambda sample: cookbook_inputs(image_processor, sample),
         "cookbook_kept": lambda sample: cookbook_inputs(image_processor, sample),
         "tutorial": lambda sample: tutorial_inputs(model, sample),
         "tutorial_seeing": lambda sample: seeing_tutorial_inputs(model, image_processor, sample),

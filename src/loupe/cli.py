@@ -107,6 +107,14 @@ COMMANDS = {
         ),
         positional="evaluations",
     ),
+    "curve": Command(
+        "loupe.curve:draw_curve",
+        declared.CurveOptions,
+        (
+            "loupe curve --dataset data --output curve --shares 0.25 0.5 1",
+            "loupe curve --dataset data --output curve --train model/options.yaml --seeds 0 1 2",
+        ),
+    ),
     "predict": Command(
         "loupe.predict:predict_pictures",
         declared.PredictOptions,
@@ -247,7 +255,11 @@ def _canonical(words: list[str], command: Command) -> Iterator[str]:
         flag = "--" + flag[2:].replace("-", "_")
         following = [value] if equals else list(_values_after(words, position))
         kind = hints.get(flag[2:])
-        if following and (kind == list[str] or (len(following) > 1 and _may_be_list(kind))):
+        is_list = kind == list[str] or (len(following) > 1 and _may_be_list(kind))
+        if kind in (list[int], list[float]) and following and not following[0].startswith("["):
+            position += 0 if equals else len(following)
+            yield f"{flag}=[{','.join(following)}]"
+        elif is_list and following:
             position += 0 if equals else len(following)
             yield f"{flag}={json.dumps(following)}"
         elif kind is bool and following[:1] not in (["true"], ["false"]):

@@ -47,7 +47,7 @@ from loupe.family import (
     token_kinds,
     underlying_model,
 )
-from loupe.phi3_v import register
+from loupe.phi3_v import Phi3VProcessor, register
 
 __all__ = [
     "IGNORED_LABEL",
@@ -57,6 +57,7 @@ __all__ = [
     "TINY",
     "TINY_FOLDER",
     "Dialogue",
+    "Phi3VProcessor",
     "Pictures",
     "answer_loss",
     "build_without_weights",

@@ -1,4 +1,4 @@
-"""Why a row or picture is not in the dataset: a closed list of reasons, each case in words."""
+"""Why a row or picture is left out: a closed list of reasons, with each case in words."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,7 +7,7 @@ __all__ = ["Reason", "Rejection"]
 
 
 class Reason(StrEnum):
-    """Everything that can keep a row, or a further picture of one, out of a dataset."""
+    """Everything that can keep a row out of a dataset, or a picture from being answered."""
 
     MALFORMED_ROW = "malformed_row"
     """The line of the table does not have the table's form."""
@@ -53,6 +53,8 @@ class Reason(StrEnum):
     """The bytes begin as a picture and cannot be decoded to its end."""
     UNSUPPORTED_PIXELS = "unsupported_pixels"
     """The pixels are numbers whose range is not known, such as floating-point ones."""
+    UNANSWERABLE = "unanswerable"
+    """The picture can be read, and the model cannot answer it; of `loupe predict` alone."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from loupe.errors import BuildError
 from loupe.task import Task
 
 __all__ = [
+    "FIELD_TYPES",
     "Fate",
     "KeptRow",
     "PictureFate",
@@ -36,7 +37,7 @@ _IMAGE_TYPE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
 _LIST_TYPE = pa.list_(_IMAGE_TYPE)
 _IMAGE_FEATURE: dict[str, Any] = {"image": {"_type": "Image"}}
 _LIST_FEATURE = {"more_images": {"_type": "List", "feature": {"_type": "Image"}}}
-_FIELD_TYPES = {"price": pa.float64(), "number": pa.float64(), "integer": pa.int64()}
+FIELD_TYPES = {"price": pa.float64(), "number": pa.float64(), "integer": pa.int64()}
 
 
 @dataclass(frozen=True)
@@ -180,7 +181,7 @@ def arrange_kept(
         columns["more_image_sha256"] = _list_of(pa.string(), more, lambda each: each.sha256)
     for name, field in task.fields.items():
         values = [row.values[name] for _, row in rows]
-        columns[name] = pa.array(values, _FIELD_TYPES.get(field.type, pa.string()))
+        columns[name] = pa.array(values, FIELD_TYPES.get(field.type, pa.string()))
     replaced = {field for field, column in columns_of_fields.items() if field == column}
     taken = {"image", "more_images"} if has_more else {"image"}
     return _with_originals(columns, part.drop_columns(sorted(replaced)), taken=taken)

@@ -1,4 +1,4 @@
-"""Show how gathering goes on: rate, time left, failures by reason."""
+"""Show how work on many pictures goes on: rate, time left, failures by reason."""
 
 import logging
 import time
@@ -11,18 +11,23 @@ from tqdm import tqdm
 from loupe.build.journal import Entry
 from loupe.build.ledger import Rejection
 
-__all__ = ["Progress"]
+__all__ = ["Progress", "show_rate"]
 
 WORTH_TELLING_SECONDS = 5
 _STORY_SHARE = 0.1
+_STORY_SECONDS = 300
 
 logger = logging.getLogger(__name__)
 
 
 class Progress:
-    """A bar at a terminal, else a line from time to time; use it as a context manager."""
+    """A bar at a terminal, else a line from time to time; use it as a context manager.
 
-    def __init__(self, total: int) -> None:
+    `done` is what was done with the pictures, in the last line.
+    """
+
+    def __init__(self, total: int, done: str = "Gathered") -> None:
+        self._done = done
         self._bar = tqdm(total=total, desc="pictures", unit="picture", disable=None)
         self._total = total
         self._failures = Counter[str]()
@@ -42,19 +47,26 @@ class Progress:
         self._bar.close()
         seconds = time.monotonic() - self._started
         if seconds >= WORTH_TELLING_SECONDS and error is None:
-            rate = self._counted / seconds
-            logger.info("Gathered %s pictures, %.0f a second", f"{self._counted:,}", rate)
+            rate = show_rate(self._counted / seconds)
+            logger.info("%s %s pictures, %s", self._done, f"{self._counted:,}", rate)
 
     def count(self, entry: Entry) -> None:
-        """Count one picture."""
+        """Count one picture that was gathered."""
+        self.count_one(entry.outcome if isinstance(entry.outcome, Rejection) else None)
+
+    def count_one(self, failure: Rejection | None) -> None:
+        """Count one picture, and why it failed where it did."""
         self._counted += 1
-        if isinstance(entry.outcome, Rejection):
-            self._failures[str(entry.outcome.reason)] += 1
+        if failure is not None:
+            self._failures[str(failure.reason)] += 1
             self._bar.set_postfix(self._failures, refresh=False)
         if not self._bar.disable:
             self._bar.update()
-        elif self._counted - self._told >= _STORY_SHARE * self._total:
-            self._tell(time.monotonic())
+            return
+        now = time.monotonic()
+        is_far = self._counted - self._told >= _STORY_SHARE * self._total
+        if is_far or now - self._told_at >= _STORY_SECONDS:
+            self._tell(now)
 
     def _tell(self, now: float) -> None:
         if now - self._told_at < WORTH_TELLING_SECONDS or self._counted == self._total:
@@ -64,10 +76,15 @@ class Progress:
         left = round((self._total - self._counted) / rate)
         failures = "".join(f" · {name} {count:,}" for name, count in self._failures.items())
         logger.info(
-            "%3.0f %% · %s pictures, %.0f a second · %d:%02d left%s",
+            "%3.0f %% · %s pictures, %s · %d:%02d left%s",
             100 * self._counted / self._total,
             f"{self._counted:,}",
-            rate,
+            show_rate(rate),
             *divmod(left, 60),
             failures,
         )
+
+
+def show_rate(per_second: float) -> str:
+    """Give a rate in words, with two digits at least where it is not tiny."""
+    return f"{per_second:.0f} a second" if per_second >= 9.95 else f"{per_second:.2g} a second"

@@ -20,7 +20,7 @@ from loupe.task import Answer, Task
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["constant_answer", "copied_answers", "median_answers", "nearest", "pixels"]
+__all__ = ["centred", "constant_answer", "copied_answers", "median_answers", "nearest", "pixels"]
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -68,10 +68,12 @@ def nearest(
     test: Values,
     train_groups: Sequence[Hashable],
     test_groups: Sequence[Hashable],
+    count: int = 1,
 ) -> NDArray[np.integer]:
-    """Find for each test row the training row at the smallest Euclidean distance.
+    """Find for each test row the training rows at the smallest Euclidean distances, nearest first.
 
-    train, test: (rows, width). Rows of the same group are passed over, which matters only when
+    train, test: (rows, width). Gives (test rows, count), less where there are fewer training rows.
+    Rows of the same group are passed over, which matters only when
     training rows are themselves evaluated; where nothing else is left, they are taken.
     """
     numbers = {group: n for n, group in enumerate(dict.fromkeys([*train_groups, *test_groups]))}
@@ -86,8 +88,17 @@ def nearest(
             squares - 2 * test[rows] @ train.T
         )  # (test rows, training rows), up to a constant
         is_same = ours[rows, None] == theirs
-        found.append(np.argmin(np.where(is_same, np.inf, distance), axis=1))
+        apart = np.where(is_same, np.inf, distance)
+        few = np.argpartition(apart, min(count, len(train)) - 1, axis=1)[:, :count]
+        order = np.take_along_axis(apart, few, axis=1).argsort(axis=1, kind="stable")
+        found.append(np.take_along_axis(few, order, axis=1))
     return np.concatenate(found)
+
+
+def centred(train: Values, test: Values) -> tuple[Values, Values]:
+    """Move the training rows' mean to the origin, for distances that floats can tell apart."""
+    mean = train.mean(axis=0)
+    return train - mean, test - mean
 
 
 def _medians(rows: Rows, numbers: Sequence[str]) -> dict[str, Any]:

@@ -9,7 +9,9 @@ from typing import Any
 
 from loupe.evaluate.intervals import Interval
 from loupe.evaluate.look import Seen
-from loupe.evaluate.slices import Slice, worst_slices
+from loupe.evaluate.maps import Maps
+from loupe.evaluate.neighbours import Neighbours
+from loupe.evaluate.slices import Slice, Slices
 from loupe.evaluate.systems import Measured, Measures
 from loupe.evaluate.verdict import Gain, compare, describe_gain, headlines, state_verdict
 from loupe.options import EvaluateOptions
@@ -36,7 +38,11 @@ class Evaluation:
     baselines: tuple[Measured, ...]
     best_possible: Measured | None
     gains: tuple[Gain, ...]
-    slices: tuple[Slice, ...]
+    slices: Slices
+    neighbours: Neighbours | None
+    """None where there are no training rows."""
+    maps: Maps | None
+    """Which part of some pictures decided; None where it was not asked for."""
     shuffled: tuple[int, ...] | None
     """Whose picture each row had in the shuffled twin."""
     notes: tuple[str, ...]
@@ -89,11 +95,15 @@ class Evaluation:
             "twins": {twin.system.name: self._other_to_dict(twin) for twin in self.twins},
             "picture_gain": {STAGE + gain.score: self._gain_to_dict(gain) for gain in self.gains},
             "beaten": self._beaten(),
-            "slices": [_slice_to_dict(part) for part in self.slices],
+            "slices": [_slice_to_dict(part) for part in self.slices.all],
             "worst_slices": {
-                STAGE + score: _slice_to_dict(part)
-                for score, part in worst_slices(self.slices).items()
+                STAGE + score: {
+                    **_slice_to_dict(part),
+                    "by_chance": self.slices.by_chance[score].to_dict(),
+                }
+                for score, part in self.slices.worst.items()
             },
+            "maps": None if self.maps is None else self.maps.to_dict(rows),
             "notes": list(self.notes),
             "options": asdict(self.options),
             "seconds": round(self.seconds, 1),

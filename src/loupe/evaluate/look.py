@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from loupe.predict import Predictor
 
-__all__ = ["Looker", "Seen"]
+__all__ = ["Looker", "Seen", "make_thumbnail"]
 
 PIXEL_SIDES = (16, 32)
 THUMBNAIL_PX = 128
@@ -37,7 +37,7 @@ class Seen:
     vectors: dict[str, Values]
     """Name of a kind of vector: (rows, width)."""
     sizes_px: tuple[tuple[tuple[int, int], ...], ...]
-    """Of all of a row's pictures."""
+    """Of all of a row's pictures, the main one first."""
     thumbnails: tuple[bytes, ...]
     """JPEG of the main picture; only the first rows have one."""
 
@@ -101,7 +101,7 @@ class Looker:
             mains = [row[0] for row in pictures]
             blocks.append(self._vectors(mains))
             sizes += [tuple(picture.size for picture in row) for row in pictures]
-            thumbnails += map(_thumbnail, mains[: self.thumbnails - len(thumbnails)])
+            thumbnails += map(make_thumbnail, mains[: self.thumbnails - len(thumbnails)])
             self.tick(len(pictures))
         return Seen(
             tuple(answers),
@@ -136,9 +136,10 @@ def _joined(blocks: list[dict[str, Values]]) -> dict[str, Values]:
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
 
-def _thumbnail(picture: Image) -> bytes:
+def make_thumbnail(picture: Image, side_px: int = THUMBNAIL_PX) -> bytes:
+    """Shrink a picture to fit into a square, and give it as a JPEG."""
     small = picture.convert("RGB")
-    small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
+    small.thumbnail((side_px, side_px))
     written = io.BytesIO()
     small.save(written, "JPEG", quality=THUMBNAIL_QUALITY)
     return written.getvalue()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from loupe.errors import EvaluateError
+from loupe.evaluate.parts import check_slice_columns
 from loupe.evaluate.rows import Rows, best_answers, read_rows, read_words
+from loupe.evaluate.untuned import find_untuned, read_training_record
 from loupe.evaluate.words import Words
 from loupe.options import EvaluateOptions
 from loupe.task import Answer, Task
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Material", "find_most_pictures", "read_material"]
 
-MAX_BASELINE_ROWS = 5000  # training rows whose pictures the nearest neighbours look at
 FEW_GROUPS = 20
-TRAINING_RECORD = "training.json"
 
 
 @dataclass(frozen=True)
@@ -33,6 +31,8 @@ class Material:
     train: Rows
     words: tuple[Words, ...]
     best: list[Answer] | None
+    untuned: str | None
+    """The checkpoint that the model was made from, where it is to answer too."""
     notes: tuple[str, ...]
 
 
@@ -54,20 +54,23 @@ def read_material(dataset: Dataset, options: EvaluateOptions) -> Material:
             f"Dataset {options.dataset!r} has no {options.split} rows to answer. Build it with a "
             f"larger share for them (loupe build --{options.split}-share), or choose another split."
         )
+    check_slice_columns(rows, options.slice_by)
     train = dataset.rows("train")
     return Material(
         dataset.task,
         dataset.info.get("fingerprint"),
         rows,
-        read_rows(train, max_rows=MAX_BASELINE_ROWS, seed=options.seed),
+        read_rows(train, max_rows=options.baseline_rows, seed=options.seed),
         read_words(dataset, dataset.task, rows, options.words),
         best_answers(dataset.task, rows, options.best_columns),
+        find_untuned(options),
         tuple(_notes(options, rows, len(train))) + _origin(options, dataset),
     )
 
 
 def _check_numbers(options: EvaluateOptions) -> None:
-    least = {"batch_size": 1, "pictures": 1, "max_rows": 1, "max_new_tokens": 1, "bootstrap": 0}
+    least = dict.fromkeys(("batch_size", "pictures", "max_rows", "max_new_tokens"), 1)
+    least |= dict.fromkeys(("bootstrap", "maps", "baseline_rows"), 0)
     for name, smallest in least.items():
         value = getattr(options, name)
         if value is not None and value < smallest:
@@ -80,20 +83,12 @@ def _check_numbers(options: EvaluateOptions) -> None:
 
 def find_most_pictures(options: EvaluateOptions) -> int | None:
     """Give how many of a row's pictures are shown: as asked, else as in training; None for all."""
-    return options.pictures or _training_record(options).get("pictures")
-
-
-def _training_record(options: EvaluateOptions) -> dict[str, Any]:
-    try:
-        record = json.loads((Path(options.model) / TRAINING_RECORD).read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) else {}
+    return options.pictures or read_training_record(options.model).get("pictures")
 
 
 def _origin(options: EvaluateOptions, dataset: Dataset) -> tuple[str, ...]:
     """Tell where the model was trained on another dataset, if it says on which."""
-    theirs = _training_record(options).get("dataset_fingerprint")
+    theirs = read_training_record(options.model).get("dataset_fingerprint")
     if theirs in (None, dataset.info.get("fingerprint")):
         return ()
     return (
@@ -110,8 +105,12 @@ def _notes(options: EvaluateOptions, rows: Rows, train_rows: int) -> list[str]:
         notes.append("These are validation rows: they may have chosen the model.")
     if len(rows) < len(rows.split):
         notes.append(f"{len(rows):,} of {len(rows.split):,} rows were answered, drawn by the seed.")
-    if train_rows > MAX_BASELINE_ROWS:
-        notes.append(f"The baselines know {MAX_BASELINE_ROWS:,} of {train_rows:,} training rows.")
+    if train_rows and not options.baseline_rows:
+        notes.append("There are no baselines: baseline_rows is 0.")
+    elif train_rows > options.baseline_rows:
+        notes.append(
+            f"The baselines know {options.baseline_rows:,} of {train_rows:,} training rows."
+        )
     if not train_rows:
         notes.append("There are no baselines: the dataset has no training rows.")
     if (groups := len(set(rows.groups))) < FEW_GROUPS:

@@ -7,22 +7,25 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loupe.card import replace_test_scores
-from loupe.errors import EvaluateError
 from loupe.evaluate.card import describe_test_scores
 from loupe.evaluate.evaluation import Evaluation
 from loupe.evaluate.look import Looker, Seen
+from loupe.evaluate.maps import Maps, make_maps
 from loupe.evaluate.material import Material, find_most_pictures, read_material
+from loupe.evaluate.neighbours import Neighbours, find_neighbours
 from loupe.evaluate.output import PREDICTIONS, REPORT, SCORES, staged_folder, write_predictions
 from loupe.evaluate.report import MAX_TABLE_ROWS, render_report
 from loupe.evaluate.result import EvaluateResult
 from loupe.evaluate.slices import measure_slices
-from loupe.evaluate.systems import Measured, Measures, System, baseline_ladder
+from loupe.evaluate.systems import FEATURES, Measured, Measures, System, baseline_ladder
+from loupe.evaluate.tasks import compare_tasks
 from loupe.evaluate.twins import blind_answers, shuffled_rows
+from loupe.evaluate.untuned import answer_untuned
 from loupe.evaluate.verdict import picture_gains
 from loupe.options import EvaluateOptions, save_options
 from loupe.task import Answer, Task
@@ -60,11 +63,7 @@ def evaluate(
     with staged_folder(Path(options.output), overwrite=options.overwrite) as folder:
         started = time.monotonic()
         material = read_material(dataset, options)
-        predictor = load_predictor()
-        _check_task(dataset.task, predictor.task, options)
-        if (most := max(map(len, material.rows.split.picture_sizes()))) > 1:
-            predictor.check_pictures(most)
-        evaluation = _evaluate(material, predictor, options, started)
+        evaluation = _evaluate(material, load_predictor, options, started)
         scores = evaluation.to_dict()
         write_predictions(evaluation, folder / PREDICTIONS)
         save_options(options, folder)
@@ -90,18 +89,11 @@ def _load_predictor(options: EvaluateOptions, task: Task) -> Predictor:
     )
 
 
-def _check_task(task: Task, models: Task, options: EvaluateOptions) -> None:
-    ours = {name: field.type for name, field in task.fields.items()}
-    theirs = {name: field.type for name, field in models.fields.items()}
-    if ours != theirs:
-        raise EvaluateError(
-            f"Model {options.model!r} answers with the fields {theirs}, the dataset "
-            f"{options.dataset!r} has {ours}. Evaluate a model that was trained on this task."
-        )
-
-
 def _evaluate(
-    material: Material, predictor: Predictor, options: EvaluateOptions, started: float
+    material: Material,
+    load_predictor: Callable[[], Predictor],
+    options: EvaluateOptions,
+    started: float,
 ) -> Evaluation:
     measures = Measures(
         material.task,
@@ -111,7 +103,7 @@ def _evaluate(
         options.confidence,
         options.seed,
     )
-    answered = _answer(material, predictor, options)
+    answered = _answer(material, load_predictor, options)
     model, variants, twins, baselines, best = (
         tuple(measures.measure(system) for system in systems if system.role == role)
         for systems in [_systems(material, answered, options)]
@@ -128,11 +120,25 @@ def _evaluate(
         baselines=baselines,
         best_possible=best[0] if best else None,
         gains=picture_gains(material.task, model[0], twins, options.confidence),
-        slices=measure_slices(measures, answered.seen.answers),
+        slices=measure_slices(
+            measures,
+            answered.seen.answers,
+            [main for main, *_ in answered.seen.sizes_px],
+            options.slice_by,
+        ),
+        neighbours=_neighbours(material, answered),
+        maps=answered.maps,
         shuffled=answered.shuffled,
-        notes=material.notes + tuple(_silence(twins)),
+        notes=answered.notes + material.notes + tuple(_silence(twins)),
         seconds=time.monotonic() - started,
     )
+
+
+def _neighbours(material: Material, answered: Answered) -> Neighbours | None:
+    if not len(material.train):
+        return None
+    vectors = answered.train_vectors[FEATURES], answered.seen.vectors[FEATURES]
+    return find_neighbours(material.rows, material.train, vectors, answered.seen.thumbnails)
 
 
 def _silence(twins: Sequence[Measured]) -> Iterator[str]:
@@ -153,9 +159,43 @@ class Answered:
     train_vectors: dict[str, Any]
     blind: list[Answer] | None
     shuffled: tuple[int, ...] | None
+    maps: Maps | None = None
+    untuned: System | None = None
+    notes: tuple[str, ...] = ()
 
 
-def _answer(material: Material, predictor: Predictor, options: EvaluateOptions) -> Answered:
+def _answer(
+    material: Material, load_predictor: Callable[[], Predictor], options: EvaluateOptions
+) -> Answered:
+    predictor = load_predictor()
+    notes = compare_tasks(material.task, predictor.task, material.rows, options)
+    if (most_pictures := max(map(len, material.rows.split.picture_sizes()))) > 1:
+        predictor.check_pictures(most_pictures)
+    task, most = predictor.task, options.max_new_tokens
+    most = most or _longest_answer(predictor, material)
+    answered = _look(material, predictor, options, most)
+    if options.maps:
+        maps = _map(material, predictor, answered.seen, options)
+        answered, notes = replace(answered, maps=maps), (*notes, *maps.doubts())
+    answered = replace(answered, notes=notes)
+    del predictor  # before the other is loaded, so that they need not fit into memory together
+    if material.untuned is None:
+        return answered
+    logger.info("Answering them by %s, as it was before fine-tuning", material.untuned)
+    untuned = answer_untuned(material.untuned, task, material.rows, options, most)
+    return replace(answered, untuned=untuned)
+
+
+def _map(material: Material, predictor: Predictor, seen: Seen, options: EvaluateOptions) -> Maps:
+    logger.info("Mapping what decided in %d pictures", options.maps)
+    return make_maps(
+        predictor, material.rows, seen.answers, options.maps, options.batch_size, options.seed
+    )
+
+
+def _look(
+    material: Material, predictor: Predictor, options: EvaluateOptions, max_new_tokens: int
+) -> Answered:
     from tqdm import tqdm
 
     rows, train = material.rows, material.train
@@ -164,7 +204,7 @@ def _answer(material: Material, predictor: Predictor, options: EvaluateOptions) 
         looker = Looker(
             predictor,
             options.batch_size,
-            options.max_new_tokens or _longest_answer(predictor, train.truths),
+            max_new_tokens,
             options.decoding,
             options.price,
             MAX_TABLE_ROWS,
@@ -181,12 +221,12 @@ def _answer(material: Material, predictor: Predictor, options: EvaluateOptions) 
         )
 
 
-def _longest_answer(predictor: Predictor, truths: Sequence[dict[str, Any]]) -> int:
+def _longest_answer(predictor: Predictor, material: Material) -> int:
     """Give the room that an answer needs, in tokens, by the training answers."""
-    tokenizer = getattr(predictor.processor, "tokenizer", None)
+    tokenizer, truths = getattr(predictor.processor, "tokenizer", None), material.train.truths
     if tokenizer is None or not truths:
         return USUAL_ANSWER_TOKENS
-    texts = list(dict.fromkeys(predictor.task.format(truth) for truth in truths))
+    texts = list(dict.fromkeys(material.task.format(truth) for truth in truths))
     longest = max(map(len, tokenizer(texts, add_special_tokens=False)["input_ids"]))
     return int(longest * ANSWER_MARGIN) + 1
 
@@ -215,7 +255,11 @@ def _systems(material: Material, answered: Answered, options: EvaluateOptions) -
             name: (theirs, answered.seen.vectors[name])
             for name, theirs in answered.train_vectors.items()
         }
-        systems += baseline_ladder(task, material.rows, material.train, answers, vectors)
+        systems += baseline_ladder(
+            task, material.rows, material.train, answers, vectors, options.seed
+        )
+    if answered.untuned is not None:
+        systems.append(answered.untuned)
     if material.best is not None:
         known = tuple(material.best[0].values or {})
         systems.append(

@@ -6,20 +6,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from loupe.evaluate.baselines import constant_answer, copied_answers, median_answers, nearest
+from loupe.evaluate.baselines import (
+    centred,
+    constant_answer,
+    copied_answers,
+    median_answers,
+    nearest,
+)
 from loupe.evaluate.intervals import Draws, Interval, resample
+from loupe.evaluate.ridge import ridge_answers
 from loupe.evaluate.rows import Rows
 from loupe.evaluate.scores import answer_statistics, is_number
 from loupe.evaluate.weighted import Statistic, Values
 from loupe.evaluate.words import Words
 from loupe.task import Answer, Task
 
-__all__ = ["Measured", "Measures", "System", "baseline_ladder"]
+__all__ = ["FEATURES", "Measured", "Measures", "System", "baseline_ladder"]
 
+FEATURES = "features"
 VECTOR_LABELS = {
     "pixels_16": "16×16 pixels",
     "pixels_32": "32×32 pixels",
-    "features": "the tower's features",
+    FEATURES: "the tower's features",
 }
 
 Role = Literal["model", "variant", "twin", "baseline", "best_possible"]
@@ -82,6 +90,7 @@ def baseline_ladder(
     train: Rows,
     answers: Sequence[Answer],
     vectors: Mapping[str, tuple[Values, Values]],
+    seed: int = 0,
 ) -> list[System]:
     """Answer by every baseline, the simplest first; `vectors` are (training rows', these rows')."""
     constant = [constant_answer(task, train.truths)] * len(rows)
@@ -90,10 +99,15 @@ def baseline_ladder(
     ]
     ladder += _median_systems(task, rows, train, answers)
     for name, (theirs, ours) in vectors.items():
-        neighbours = nearest(*_centred(theirs, ours), train.groups, rows.groups)
-        copied = copied_answers(train.truths, neighbours.tolist())
+        neighbours = nearest(*centred(theirs, ours), train.groups, rows.groups)
+        copied = copied_answers(train.truths, neighbours[:, 0].tolist())
         label = f"nearest neighbour by {VECTOR_LABELS.get(name, name)}"
         ladder.append(System(f"nearest_{name}", label, "baseline", copied, tuple(task.fields)))
+    if FEATURES in vectors:
+        groups = train.groups, rows.groups
+        said, fields = ridge_answers(task, train.truths, vectors[FEATURES], groups, seed)
+        label = f"ridge regression on {VECTOR_LABELS[FEATURES]}"
+        ladder += [System(f"ridge_{FEATURES}", label, "baseline", said, fields)] if fields else []
     return ladder
 
 
@@ -110,9 +124,3 @@ def _median_systems(task: Task, rows: Rows, train: Rows, answers: Sequence[Answe
             name, is_oracle = f"median_of_{kind}_{choice}", kind == "true"
             systems.append(System(name, label, "baseline", medians, numbers, is_oracle))
     return systems
-
-
-def _centred(theirs: Values, ours: Values) -> tuple[Values, Values]:
-    """Move the training rows' mean to the origin, for distances that floats can tell apart."""
-    mean = theirs.mean(axis=0)
-    return theirs - mean, ours - mean

@@ -2,6 +2,7 @@
 
 from loupe.options.build import BuildOptions
 from loupe.options.compare import CompareOptions
+from loupe.options.curve import CurveOptions
 from loupe.options.doctor import DoctorOptions
 from loupe.options.evaluate import EvaluateOptions
 from loupe.options.predict import PredictOptions
@@ -15,6 +16,7 @@ __all__ = [
     "PARTS",
     "BuildOptions",
     "CompareOptions",
+    "CurveOptions",
     "Decoding",
     "DoctorOptions",
     "EvaluateOptions",

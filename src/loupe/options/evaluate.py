@@ -32,9 +32,21 @@ class EvaluateOptions:
     best_columns: dict[str, str] = field(default_factory=dict)
     """Columns with the best answer any reader of the picture could give, as {field: column};
     a column named best_<field> counts without being named."""
+    slice_by: list[str] = field(default_factory=list)
+    """Columns of the dataset by which scores are sliced, beside the fields, the groups and the
+    pictures' sizes: numbers in tenths, others by value."""
     twins: bool = True
     """Also answer with a grey picture and with another row's picture; without them nothing shows
     that the model looks."""
+    baseline_rows: int = 5000
+    """Training rows that the baselines know, drawn by seed; each picture is looked at once. With 0
+    there are no baselines."""
+    untuned: bool = False
+    """Also answer by the checkpoint that the model was fine-tuned from, guided by the same grammar,
+    so that what the fine-tuning gave is shown; it takes about as long as the model."""
+    maps: int = 0
+    """Rows for which the report shows which part of the picture decided each field: a grey patch
+    slides over the picture, 81 places each, with the learnt weights and with random ones."""
     decoding: Decoding = "guided"
     """How answers are written: guided by the task's grammar, so that each parses, or freely, token
     by token the likeliest; guided, the rows are also answered freely, and the report shows both."""

@@ -45,6 +45,9 @@ class TrainOptions:
     """Adapters learn direction and length of the weights apart (DoRA)."""
     use_rslora: bool = False
     """Adapters are scaled by alpha / √rank, which suits high ranks (rsLoRA)."""
+    train_share: float = 1.0
+    """Share of the training rows to learn from, whole groups drawn by seed; below 1 it tells what
+    fewer rows would have given, as `loupe curve` does for several shares."""
     epochs: float = 3.0
     """Passes over the training rows; the run ends with them, with max_steps or with max_minutes,
     whichever comes first."""
@@ -191,6 +194,9 @@ class TrainOptions:
             ),
             f"pictures is {self.pictures}; expected at least 1, or none for all of a row's.": (
                 self.pictures is not None and self.pictures < 1
+            ),
+            f"train_share is {self.train_share}; expected above 0 and at most 1.": not (
+                0 < self.train_share <= 1
             ),
             f"digit_weight is {self.digit_weight} and price_spread {self.price_spread}; expected "
             "a weight above 0 and a spread of 0 to below 1.": (

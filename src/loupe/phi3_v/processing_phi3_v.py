@@ -17,6 +17,7 @@ from transformers.processing_utils import ProcessingKwargs, ProcessorMixin
 from loupe.phi3_v.image_processing_phi3_v import Phi3VImageProcessor, Phi3VImagesKwargs
 
 IMAGE_TOKEN = "<|image|>"
+MOST_TAGS = 64  # that are listed for others; any number is read
 IMAGE_TAG = re.compile(r"<\|image_(\d+)\|>")
 
 
@@ -68,6 +69,15 @@ class Phi3VProcessor(ProcessorMixin):  # type: ignore[misc]  # untyped in transf
                 f"The tokenizer has no '{IMAGE_TOKEN}' token; pictures are placed by it. Add it as "
                 "a special token, or use the published tokenizer."
             )
+
+    @property
+    def img_tokens(self) -> list[str]:
+        """The picture tags, by the name under which vLLM looks for them."""
+        return [f"<|image_{number}|>" for number in range(1, MOST_TAGS + 1)]
+
+    def calc_num_image_tokens_from_image_size(self, width: int, height: int) -> int:
+        """Count a picture's tokens, by the name under which vLLM asks for it."""
+        return self.image_processor.count_image_tokens(height, width)  # type: ignore[no-any-return]
 
     def __call__(
         self, text: str | Sequence[str], images: Any = None, **kwargs: Any

@@ -3,16 +3,21 @@
 Pixels come out as `loupe build` stores them, so that a model sees what it was trained on.
 """
 
+from __future__ import annotations
+
+import os
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
 from loupe.errors import PredictError
 from loupe.pixels import DECODE_ERRORS, FORMATS, SUFFIXES, find_formats, to_upright_srgb
 
-__all__ = ["find_pictures", "find_products", "open_picture"]
+__all__ = ["decode_picture", "find_pictures", "fit_picture", "open_picture", "walk_pictures"]
 
 
 def find_pictures(names: Iterable[str]) -> list[Path]:
@@ -20,26 +25,26 @@ def find_pictures(names: Iterable[str]) -> list[Path]:
     return [path for name in names for path in _expand(Path(name))]
 
 
-def find_products(names: Sequence[str]) -> list[list[Path]]:
-    """Give the pictures of each product: the files named are one, those of each folder another.
-
-    Folders are searched to any depth; each that holds pictures holds one product.
-    """
-    named = [Path(name) for name in names if not Path(name).is_dir()]
-    found = find_pictures(name for name in names if Path(name).is_dir())
-    folders: dict[Path, list[Path]] = {}
-    for path in found:
-        folders.setdefault(path.parent, []).append(path)
-    return [*([named] if named else []), *folders.values()]
-
-
 def _expand(path: Path) -> Iterator[Path]:
-    if not path.is_dir():
+    if path.is_dir():
+        yield from walk_pictures(path)
+    else:
         yield path
-        return
-    for below in sorted(path.rglob("*")):
-        if below.suffix.lower() in (*SUFFIXES, ".mpo") and below.is_file():
-            yield below
+
+
+def walk_pictures(folder: Path) -> Iterator[Path]:
+    """Give the picture files below a folder in order of name, one folder in memory at a time.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
+    with os.scandir(folder) as entries:
+        ordered = sorted(entries, key=lambda entry: entry.name)
+    for entry in ordered:
+        if entry.is_dir(follow_symlinks=False):
+            yield from walk_pictures(Path(entry.path))
+        elif entry.name.lower().endswith((*SUFFIXES, ".mpo")) and entry.is_file():
+            yield Path(entry.path)
 
 
 def open_picture(path: Path) -> Image.Image:
@@ -50,15 +55,43 @@ def open_picture(path: Path) -> Image.Image:
     """
     if not path.is_file():
         raise PredictError(f"There is no picture file {str(path)!r}.")
+    return decode_picture(path, str(path))
+
+
+def decode_picture(source: Path | bytes, name: str) -> Image.Image:
+    """Decode a picture from a file or from its bytes, upright and as 8-bit sRGB.
+
+    Raises:
+        PredictError: it is no picture that can be decoded; its cause tells why.
+    """
+    file: Any = BytesIO(source) if isinstance(source, bytes) else source
     try:
-        with warnings.catch_warnings(), Image.open(path, formats=find_formats()) as picture:
+        with warnings.catch_warnings(), Image.open(file, formats=find_formats()) as picture:
             warnings.simplefilter("ignore")  # Pillow warns of what is decided here
             picture.load()
             return to_upright_srgb(picture)
     except Image.DecompressionBombError as error:
-        raise PredictError(f"Picture {str(path)!r} is too large: {error}") from error
+        raise PredictError(f"Picture {name!r} is too large: {error}") from error
     except DECODE_ERRORS as error:
         raise PredictError(
-            f"File {str(path)!r} cannot be read as a picture ({error}); expected "
-            f"{', '.join(FORMATS)}."
+            f"File {name!r} cannot be read as a picture ({error}); expected {', '.join(FORMATS)}."
         ) from error
+
+
+def fit_picture(processor: Any, picture: Image.Image) -> Image.Image:
+    """Shrink a picture to what the processor will resize it to, so that it gives the same inputs.
+
+    A picture that fitting would enlarge stays as it is, and so does one of a family whose way is
+    not known.
+    """
+    from loupe import vlm
+
+    size = vlm.fit_picture_size(processor, picture.size)
+    if size is None or size[0] * size[1] >= picture.width * picture.height:
+        return picture
+    if picture.width >= picture.height:
+        return picture.resize(size, Image.Resampling.BILINEAR)
+    # As the processor does it: portraits are resized lying down, for the same rounding.
+    lying = picture.transpose(Image.Transpose.TRANSPOSE)
+    lying = lying.resize(size[::-1], Image.Resampling.BILINEAR)
+    return lying.transpose(Image.Transpose.TRANSPOSE)

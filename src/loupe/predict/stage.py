@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loupe.errors import PredictError
 from loupe.options import PredictOptions
-from loupe.predict.pictures import find_pictures, find_products, open_picture
-from loupe.predict.predictor import Predictor
-from loupe.task import Answer, Task
+from loupe.task import Answer
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from loupe.predict.answering import Answered
+    from loupe.predict.run import PredictedFolder
 
 __all__ = ["PredictResult", "predict_pictures"]
 
-OWN_KEYS = ("picture", "more_pictures", "left_out", "answer", "problem")
 WIDEST_CELL = 48
 
 
 @dataclass(frozen=True)
 class PredictResult:
-    """One object per product: picture, its fields (where the answer parsed), answer, problem."""
+    """One object per picture: its path, its fields (where the answer parsed), answer, problem."""
 
     pictures: list[dict[str, Any]]
     format: str
@@ -41,94 +38,71 @@ class PredictResult:
         return {"pictures": self.pictures}
 
 
-def predict_pictures(options: PredictOptions) -> PredictResult:
-    """Answer the task's question about each product; a bad picture gets its problem instead.
+def predict_pictures(options: PredictOptions) -> PredictResult | PredictedFolder:
+    """Answer the task's question about each picture; a bad picture gets its problem instead.
+
+    With an output folder answers are written there as they come, else they are given at the end,
+    in the order of the pictures.
 
     Raises:
-        PredictError: no picture is named, or none can be read.
+        PredictError: no picture is named, or none can be read; the task is not the model's; the
+            folder cannot be written.
+        StoppedError: a signal ended the run; what is in the folder is kept.
         CheckpointError: no model can be loaded.
         TaskError: the task file declares no task.
+        BuildError: a table cannot be read.
+        DatasetError: a dataset is not finished.
+        MissingExtraError: the engine is not installed.
     """
-    products = (
-        find_products(options.pictures)
-        if options.together
-        else [[path] for path in find_pictures(options.pictures)]
-    )
-    if not products:
-        raise PredictError(
-            f"There is no picture in {', '.join(options.pictures)}; name picture files or folders."
-        )
-    predictor = Predictor.load(
-        options.model,
-        task=Task.load(options.task) if options.task else None,
-        device=options.device,
-        threads=options.threads,
-    )
-    if (most := max(map(len, products))) > 1:
-        predictor.check_pictures(most)
-    answered = list(_answer_each(predictor, products, options))
-    problems = [str(each["problem"]) for each in answered if each["answer"] is None]
-    if len(problems) == len(answered):
-        raise PredictError(f"None of the {len(answered)} pictures can be read. {problems[0]}")
-    return PredictResult(answered, options.format)
+    if options.together:
+        from loupe.predict.together import predict_together
+
+        return PredictResult(predict_together(options), options.format)
+    # Here, because training and evaluating have no use for tables and downloads.
+    from loupe.build.ledger import Rejection
+    from loupe.build.progress import Progress
+    from loupe.predict.engines import start_engine
+    from loupe.predict.run import predict_into_folder
+    from loupe.predict.sources import ask_each, find_sources
+
+    if options.output is not None:
+        return predict_into_folder(options, describe)
+    sources = find_sources(options, None)
+    engine = start_engine(options)
+    answered: list[Answered] = []
+    with Progress(sum(source.count for source in sources), "Answered") as progress:
+        for some in engine.answer(ask_each(sources, engine.task), options, None):
+            answered += some
+            for _, found in some:
+                progress.count_one(found if isinstance(found, Rejection) else None)
+    answered.sort(key=lambda each: each[0].number)
+    if all(isinstance(found, Rejection) for _, found in answered):
+        problem = describe(answered[0])["problem"]
+        raise PredictError(f"None of the {len(answered)} pictures can be read. {problem}")
+    return PredictResult([describe(each) for each in answered], options.format)
 
 
-def _answer_each(
-    predictor: Predictor, products: Sequence[Sequence[Path]], options: PredictOptions
-) -> Iterator[dict[str, Any]]:
-    from tqdm import tqdm
-
-    with tqdm(total=len(products), unit="picture", leave=False, disable=None) as bar:
-        for start in range(0, len(products), options.batch_size):
-            batch = products[start : start + options.batch_size]
-            opened = [[_try_to_open(path) for path in product] for product in batch]
-            shown = [[each for each in one if not isinstance(each, str)] for one in opened]
-            readable = [pictures for pictures in shown if pictures]
-            answers = iter(
-                predictor.predict(
-                    readable,
-                    batch_size=options.batch_size,
-                    max_new_tokens=options.max_new_tokens,
-                    decoding=options.decoding,
-                    price=options.price,
-                )
-            )
-            for product, one in zip(batch, opened, strict=True):
-                problems = [each for each in one if isinstance(each, str)]
-                is_lost = len(problems) == len(one)
-                yield _describe(product, problems, None if is_lost else next(answers))
-            bar.update(len(batch))
+def describe(answered: Answered) -> dict[str, Any]:
+    """Give the row of a picture: where it is, its fields or none, answer, problem."""
+    asked, found = answered
+    columns = dict(asked.columns)
+    return columns | _describe(found if isinstance(found, Answer) else found.detail)
 
 
-def _try_to_open(path: Path) -> Image.Image | str:
-    """Open a picture, or say why it cannot be: that is the picture's problem, not the run's."""
-    try:
-        return open_picture(path)
-    except PredictError as error:
-        return str(error)
+def _describe(answer: Answer | str) -> dict[str, Any]:
+    if isinstance(answer, str):
+        return {"answer": None, "problem": answer}
+    from loupe.predict.sources import name_field
 
-
-def _describe(
-    product: Sequence[Path], problems: Sequence[str], answer: Answer | None
-) -> dict[str, Any]:
-    """Tell of one product; of pictures that cannot be read where others can, in `left_out`."""
-    main, *more = map(str, product)
-    told: dict[str, Any] = {"picture": main} | ({"more_pictures": more} if more else {})
-    if answer is None:
-        return {**told, "answer": None, "problem": " ".join(problems)}
-    if problems:
-        told["left_out"] = list(problems)
-    values = {
-        f"{name}_field" if name in OWN_KEYS else name: value
-        for name, value in (answer.values or {}).items()
-    }
-    return {**told, **values, "answer": answer.text, "problem": answer.problem}
+    values = {name_field(name): value for name, value in (answer.values or {}).items()}
+    return {**values, "answer": answer.text, "problem": answer.problem}
 
 
 def format_table(described: Sequence[Mapping[str, Any]]) -> str:
     """Lay the objects out in columns; a picture with a problem shows it in place of its fields."""
-    names = [name for each in described for name in each if name not in OWN_KEYS]
-    names = ["picture", *dict.fromkeys(names), "problem"]
+    found = dict.fromkeys(name for each in described for name in each)
+    others = {"more_pictures", "left_out", "answer", "problem"}
+    names = [*(name for name in found if name not in others), "problem"]
     rows = [names, *([_cell(each.get(name)) for name in names] for each in described)]
     if not any(row[-1] for row in rows[1:]):
         rows = [row[:-1] for row in rows]

@@ -15,6 +15,7 @@ from loupe.predict import Predictor
 from loupe.train.batches import ExampleDataset
 from loupe.train.examples import Encoder, Example, LeftOut
 from loupe.train.pictures import PictureCache
+from loupe.train.share import draw_rows
 from loupe.train.validation import Validation, check_best_metric
 
 __all__ = ["Material", "check_best_metric_of", "gather_material", "gather_validation"]
@@ -46,11 +47,12 @@ def gather_material(dataset: Dataset, predictor: Predictor, options: TrainOption
     """
     encoder = Encoder(predictor.processor, predictor.task)
     split = dataset.rows("train")
-    examples, rows, left_out = _encode(split, range(len(split)), encoder)
+    places = draw_rows(split.column("group_id"), options.train_share, options.seed)
+    examples, rows, left_out = _encode(split, places, encoder)
     if not examples:
         why = f" ({left_out[0].detail})" if left_out else ""
         raise TrainError(
-            f"Dataset {options.dataset!r} has no row to train on: {len(split)} were read and "
+            f"Dataset {options.dataset!r} has no row to train on: {len(places)} were read and "
             f"{len(left_out)} left out{why}. Build it from more rows."
         )
     cache = PictureCache(split.pictures, predictor.processor)

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from loupe import vlm
+from loupe.predict.pictures import fit_picture
 
 __all__ = ["PictureCache", "vary_picture"]
 
@@ -44,24 +45,14 @@ class PictureCache:
         """Give a row's pictures: RGB, fitted, the main one first."""
         if row in self._kept:
             return [Image.fromarray(pixels) for pixels in self._kept[row]]
-        pictures = [self._fit(each) for each in vlm.list_pictures(self._open_pictures(row))]
+        opened = vlm.list_pictures(self._open_pictures(row))
+        pictures = [fit_picture(self._processor, each) for each in opened]
         arrays = [np.array(picture) for picture in pictures]  # (height, width, 3) each
         needed = sum(pixels.nbytes for pixels in arrays)
         if needed <= self._free_bytes:
             self._free_bytes -= needed
             self._kept[row] = arrays
         return pictures
-
-    def _fit(self, picture: Image.Image) -> Image.Image:
-        size = vlm.fit_picture_size(self._processor, picture.size)
-        if size is None or size[0] * size[1] >= picture.width * picture.height:
-            return picture
-        if picture.width >= picture.height:
-            return picture.resize(size, Image.Resampling.BILINEAR)
-        # As the processor does it: portraits are resized lying down, for the same rounding.
-        lying = picture.transpose(Image.Transpose.TRANSPOSE)
-        lying = lying.resize(size[::-1], Image.Resampling.BILINEAR)
-        return lying.transpose(Image.Transpose.TRANSPOSE)
 
 
 def vary_picture(picture: Image.Image, key: str) -> Image.Image:

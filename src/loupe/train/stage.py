@@ -220,6 +220,7 @@ def _finish(
         **record_outcome(outcome, options),
         "parts": {part: list(counts) for part, counts in plan.parts.items()},
         "train_rows": plan.train_rows,
+        "train_share": options.train_share,
         "left_out": plan.left_out,
         "dataset_fingerprint": dataset.info["fingerprint"],
     }

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,6 +46,29 @@ def test_a_random_model_is_evaluated_from_folder_to_report(dataset, tiny_checkpo
     assert scores["dataset"]["fingerprint"]
     assert "nearest_features" in scores["baselines"]
     assert Path(result.report).is_file()
+
+
+def test_what_decided_is_drawn_over_the_pictures(dataset, tiny_checkpoint, options):
+    asked = replace(options, model=str(tiny_checkpoint), dataset=str(dataset), max_new_tokens=4)
+    result = evaluate_model(replace(asked, max_rows=3, maps=2))
+    assert len(result.scores["maps"]["rows"]) == 2
+    text = Path(result.report).read_text("utf-8")
+    assert text.count('alt="what decided full_price"') == 2
+
+
+def test_the_model_before_its_fine_tuning_answers_too(dataset, tiny_checkpoint, options, tmp_path):
+    model = tmp_path / "model"
+    shutil.copytree(tiny_checkpoint, model)
+    record = {"base": str(tiny_checkpoint)}
+    (model / "training.json").write_text(json.dumps(record), "utf-8")
+    asked = replace(options, model=str(model), dataset=str(dataset), max_new_tokens=4, max_rows=4)
+    result = evaluate_model(replace(asked, untuned=True))
+    untuned = result.scores["baselines"]["untuned"]
+    assert untuned["label"] == f"before fine-tuning: {tiny_checkpoint.name}"
+    mine = result.scores["scores"]
+    for name, interval in untuned["scores"].items():  # of the same weights
+        assert interval == mine[name]
+    assert untuned["label"] in result.summary()
 
 
 def test_a_missing_model_is_one_line_and_leaves_nothing(dataset, options):

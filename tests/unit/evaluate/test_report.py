@@ -1,5 +1,6 @@
 """The one-file report."""
 
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -80,17 +81,45 @@ def test_data_is_escaped_wherever_it_stands(report):
     text = report(change=spoil)
     page = Page(text)
     assert page.open == []
-    assert page.tags.count("script") == 1
+    assert page.tags.count("script") == 2
     assert "<script>alert" not in text
     assert "&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt;&quot;&amp;$name" in text
 
 
+def blob(text):
+    start = text.index('id="neighbours">') + len('id="neighbours">')
+    return json.loads(text[start : text.index("</script>", start)])
+
+
+def test_each_row_leads_to_its_nearest_training_rows(report):
+    text = report()
+    near = dict(Page(text).attributes)["data-near"].split()  # of the last row, a yellow bag
+    training = blob(text)
+    assert len(near) == len(set(near)) == 3
+    assert [training[place]["values"][:2] for place in near] == [["Bag", "BAGS"]] * 3
+    assert all(training[place]["picture"] for place in near)
+
+
+def test_pictures_of_neighbours_stand_once_and_within_bounds(report, monkeypatch):
+    monkeypatch.setattr("loupe.evaluate.neighbours.PAGE_BYTES", 0)
+    with_picture = [row for row in blob(report()).values() if row["picture"]]
+    assert len(with_picture) == 1
+
+
+def test_rows_are_filtered_by_choices_and_errors(report):
+    page = Page(report())
+    assert ("data-field", "category3_code") in page.attributes
+    assert ("data-column", "4") in page.attributes
+    chosen = [json.loads(value) for name, value in page.attributes if name == "data-choices"]
+    assert chosen[:2] == [{"category3_code": "SHIRTS"}, {"category3_code": "SCARVES"}]
+
+
 def test_names_of_fields_are_escaped_too(report):
-    fields = {"<i>&": {"type": "text"}}
-    task = Task.from_dict({"question": "?", "answer": "{<i>&}", "fields": fields})
-    page = Page(report(task=task, change=add_field("<i>&", "Bag")))
+    fields = {"<q>&": {"type": "text"}}
+    task = Task.from_dict({"question": "?", "answer": "{<q>&}", "fields": fields})
+    page = Page(report(task=task, change=add_field("<q>&", "Bag")))
     assert page.open == []
-    assert page.tags.count("i") == 0
+    assert page.tags.count("q") == 0
 
 
 def add_field(name, value):
@@ -107,13 +136,25 @@ def test_the_verdict_stands_at_the_top(report):
     assert "<h1>There is no evidence that the model looks" in report(looks=False)
 
 
+def test_the_worst_part_stands_beside_what_chance_would_make_of_it(report):
+    text = report(looks=False)
+    assert "filled at random, would be" in text
+    assert "the worst of many parts looks bad even where" in text
+
+
 def test_sections_without_content_are_left_out(report):
     fields = {"title": {"type": "text"}}
     task = Task.from_dict({"question": "?", "answer": "{title}", "fields": fields})
-    text = report(task=task)
+
+    def part(dataset):
+        for row in dataset.splits["test"].rows:
+            row["group_id"] = row["row_id"]
+
+    text = report(task=task, change=part)
     assert "Answered against true" not in text
     assert "Where it is good" not in text
-    assert 'id="slice"' not in text
+    assert 'class="choice"' not in text
+    assert 'class="above"' not in text
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,7 @@ def test_baselines_stand_beside_the_scores(run):
         "nearest_pixels_16",
         "nearest_pixels_32",
         "nearest_features",
+        "ridge_features",
     ]
     oracle = scores["baselines"]["median_of_true_category3_code"]
     assert oracle["is_oracle"]
@@ -80,7 +81,12 @@ def test_baselines_stand_beside_the_scores(run):
     assert constant["evaluate/category3_code_accuracy"]["value"] == 0.25
     assert scores["beaten"]["evaluate/category3_code_accuracy"] == {
         "beaten": ["constant"],
-        "not_beaten": ["nearest_pixels_16", "nearest_pixels_32", "nearest_features"],
+        "not_beaten": [
+            "nearest_pixels_16",
+            "nearest_pixels_32",
+            "nearest_features",
+            "ridge_features",
+        ],
     }
     assert scores["best_possible"]["evaluate/full_price_median_ape"]["value"] <= 0.2
 
@@ -141,6 +147,13 @@ def test_without_training_rows_there_are_no_baselines(make_dataset, make_predict
     assert "There are no baselines: the dataset has no training rows." in scores["notes"]
 
 
+def test_baselines_can_be_left_out(run):
+    result = run(baseline_rows=0)
+    assert result.scores["baselines"] == {}
+    assert "There are no baselines: baseline_rows is 0." in result.scores["notes"]
+    assert result.summary()
+
+
 def test_one_row_is_enough(run):
     scores = run(test=1).scores
     assert list(scores["twins"]) == ["blind"]
@@ -183,8 +196,10 @@ def test_scores_hold_no_nan(run):
     [
         ({"split": "tset"}, "There is no split 'tset'; choose one of train, validation, test"),
         ({"batch_size": 0}, "batch_size is 0; it must be at least 1"),
+        ({"maps": -1}, "maps is -1; it must be at least 0"),
         ({"confidence": 95}, "confidence is 95; it must lie between 0 and 1"),
         ({"split": "validation"}, "has no validation rows to answer"),
+        ({"slice_by": ["color"]}, "slice_by names column 'color', which the dataset does not"),
         ({"words": ["color"]}, "words names column 'color', which the dataset does not have"),
         ({"words": ["row_id"]}, "no row's title says its value"),
         ({"best_columns": {"price": "x"}}, "best_columns names the fields .'price'."),
@@ -217,6 +232,57 @@ def test_a_model_of_another_task_is_refused(make_dataset, make_predictor, option
     predictor = make_predictor(make_dataset(other))
     with pytest.raises(EvaluateError, match="Evaluate a model that was trained on this task"):
         evaluate(make_dataset(task), lambda: predictor, options)
+
+
+def changed(task, field, **settings):
+    declared = task.to_dict()
+    declared["fields"][field] |= settings
+    return Task.from_dict(declared)
+
+
+def test_a_model_that_answers_in_another_currency_is_refused(
+    make_dataset, make_predictor, options, task
+):
+    predictor = make_predictor(make_dataset(changed(task, "full_price", currency="EUR")))
+    message = "full_price was in EUR in training and is in USD now"
+    with pytest.raises(EvaluateError, match=message):
+        evaluate(make_dataset(task), lambda: predictor, options)
+
+
+def test_choices_that_the_model_was_not_trained_on_are_told(
+    make_dataset, make_predictor, options, task
+):
+    goods = ["BAGS", "COATS", "SCARVES"]
+    dataset = make_dataset(changed(task, "category3_code", choices=[*goods, "SHIRTS"]))
+    predictor = make_predictor(dataset)
+    predictor.task = changed(task, "category3_code", choices=[*goods, "TIES"])
+    predictor.known = [each for each in predictor.known if each[1]["category3_code"] != "SHIRTS"]
+    predictor.processor = SimpleNamespace(tokenizer=lambda texts, **_: {"input_ids": texts})
+    result = evaluate(dataset, lambda: predictor, options)
+    note = result.scores["notes"][0]
+    assert "1 not known in training (SHIRTS) and 1 less than in training (TIES)" in note
+    assert "40 of 160 rows are of choices that the model cannot name" in note
+    assert "1 not known in training" in result.summary()
+    assert "1 not known in training" in Path(result.report).read_text("utf-8")
+
+
+def test_another_question_is_told(make_dataset, make_predictor, options, task):
+    predictor = make_predictor(make_dataset(task))
+    predictor.task = replace(task, question="What is it?")
+    notes = evaluate(make_dataset(task), lambda: predictor, options).scores["notes"]
+    assert notes[0].startswith("The question was 'What is it?' in training")
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [({}, "neither training.json nor"), ({"base": "/gone/base"}, "'/gone/base', which")],
+    ids=["unknown", "gone"],
+)
+def test_untuned_needs_the_base(make_dataset, options, task, tmp_path, record, message):
+    (tmp_path / "training.json").write_text(json.dumps(record), "utf-8")
+    asked = replace(options, model=str(tmp_path), untuned=True)
+    with pytest.raises(EvaluateError, match=message):
+        evaluate(make_dataset(task), lambda: pytest.fail("the model was loaded"), asked)
 
 
 def test_a_missing_dataset_is_one_line(options):
@@ -283,7 +349,7 @@ def test_summary_is_a_table_with_the_verdict_and_the_next_command(run):
     lines = run(words=["colour_word"]).summary().splitlines()
     assert lines[0] == "160 test rows in 20 groups; 0 answers do not parse."
     assert lines[2].split() == ["title", "category3_code", "full_price", "colour"]
-    labels = [line.split("  ")[0] for line in lines[4:16]]
+    labels = [line.split("  ")[0] for line in lines[4:17]]
     assert labels[0] == "model"
     assert "median of the true category3_code (oracle)" in labels
     assert "best possible" in labels

@@ -150,3 +150,10 @@ def test_a_chat_with_pictures_becomes_model_inputs(processor, wide, tall):
     )
     for name, expected in processor(text, [wide, tall], return_tensors="pt").items():
         assert torch.equal(outputs[name], expected), name
+
+
+def test_other_engines_find_tags_and_counts_by_the_published_names(processor, wide):
+    assert processor.img_tokens[:2] == ["<|image_1|>", "<|image_2|>"]
+    count = processor.calc_num_image_tokens_from_image_size(*wide.size)
+    made = processor("<|image_1|>", [wide])
+    assert made["input_ids"][0].count(processor.image_token_id) == count

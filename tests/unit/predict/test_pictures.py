@@ -4,7 +4,8 @@ from PIL import Image
 
 from loupe.build.pictures import PictureRules, check_picture
 from loupe.errors import PredictError
-from loupe.predict.pictures import find_pictures, find_products, open_picture
+from loupe.predict.pictures import find_pictures, open_picture
+from loupe.predict.together import find_products
 
 RULES = PictureRules(
     min_side_px=1, min_contrast=8, max_pixels=10**6, max_side_px=None, max_bytes=10**6

@@ -10,7 +10,14 @@ from loupe.build.rows.amounts import SIGNED_CURRENCIES, means_currency, read_amo
 from loupe.errors import BuildError
 from loupe.task import FieldError, Task, is_missing
 
-__all__ = ["NUMBER_TYPES", "Columns", "choose_column", "read_values", "resolve_columns"]
+__all__ = [
+    "NUMBER_TYPES",
+    "Columns",
+    "choose_column",
+    "choose_columns",
+    "read_values",
+    "resolve_columns",
+]
 
 _PICTURE_COLUMNS = ("image", "image_path", "file_name", "imageurl", "image_url", "url")
 _ID_COLUMNS = ("product_code", "id")
@@ -66,9 +73,10 @@ def resolve_columns(
         _require(column, available, f"field {field!r} of the task", cure)
     for column in group_by:
         _require(column, available, "the option group_by", "Name columns that are there")
+    picture_columns, id_column = choose_columns(pictures, row_id, available)
     return Columns(
-        pictures=_choose_pictures(pictures, available),
-        id=choose_column(row_id, "id_column", _ID_COLUMNS, available),
+        pictures=picture_columns,
+        id=id_column,
         fields=found,
         title=_choose_title(task, found, available),
         group_by=tuple(group_by),
@@ -133,6 +141,20 @@ def _currency_of(column: str) -> str | None:
     """
     ending = column.rpartition("_")[2].upper()
     return ending if ending in SIGNED_CURRENCIES else None
+
+
+def choose_columns(
+    pictures: list[str] | None, row_id: str | None, available: list[str]
+) -> tuple[tuple[str, ...], str | None]:
+    """Find the columns with pictures and with ids, by the name given, else by the options' rules.
+
+    Raises:
+        BuildError: a column is not there; the message names those that are.
+    """
+    return (
+        _choose_pictures(pictures, available),
+        choose_column(row_id, "id_column", _ID_COLUMNS, available),
+    )
 
 
 def _choose_pictures(names: list[str] | None, available: list[str]) -> tuple[str, ...]:

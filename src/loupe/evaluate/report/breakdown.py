@@ -6,18 +6,19 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from loupe.evaluate.evaluation import Evaluation
-from loupe.evaluate.figures import figure_of, show_interval
+from loupe.evaluate.figures import Figure, figure_of, show_interval
 from loupe.evaluate.report.evidence import show_score
 from loupe.evaluate.report.plots import Axis, Point, draw_scatter
 from loupe.evaluate.report.rows import CLOSE_ENOUGH, MAX_TABLE_ROWS
 from loupe.evaluate.scores import bounded_number, is_number
-from loupe.evaluate.slices import Slice, worst_slices
+from loupe.evaluate.slices import Chance, Slice
 from loupe.evaluate.systems import Measured
 from loupe.task import Answer
 
 __all__ = ["render_scatters", "render_slices"]
 
 MAX_SLICES = 40
+LIKELY_BY_CHANCE = 0.05
 
 
 def render_scatters(evaluation: Evaluation) -> Iterator[str]:
@@ -64,24 +65,36 @@ def _numbers(answers: Sequence[Answer], field: str) -> list[float | None]:
 
 def render_slices(evaluation: Evaluation) -> Iterator[str]:
     """Name the worst parts, then give the headline scores of all."""
-    worst = worst_slices(evaluation.slices)
-    if worst:
-        named = (_worst_line(evaluation, score, part) for score, part in worst.items())
+    slices = evaluation.slices
+    if slices.worst:
+        named = (_worst_line(evaluation, score, part) for score, part in slices.worst.items())
         yield f"<ul>{''.join(named)}</ul>"
-    for by in dict.fromkeys(part.by for part in evaluation.slices):
-        yield _slice_table(evaluation, [part for part in evaluation.slices if part.by == by])
+    for by in dict.fromkeys(part.by for part in slices.all):
+        yield _slice_table(evaluation, [part for part in slices.all if part.by == by])
 
 
 def _worst_line(evaluation: Evaluation, score: str, part: Slice) -> str:
     figure = figure_of(evaluation.measures.task, score)
     return (
         f"<li>{escape(figure.name)}: worst for <b>{escape(part.by)} {escape(part.name)}</b>, "
-        f"{escape(show_interval(figure, part.scores[score]))}</li>"
+        f"{escape(show_interval(figure, part.scores[score]))}. <small>"
+        f"{escape(_say_chance(figure, evaluation.slices.by_chance[score]))}</small></li>"
     )
 
 
+def _say_chance(figure: Figure, chance: Chance) -> str:
+    """Say how bad the worst would be if the parts meant nothing."""
+    said = (
+        f"The worst of {chance.parts:,} parts of such sizes, filled at random, would be "
+        f"{figure.show(chance.worst)} or worse half of the time"
+    )
+    if chance.share > LIKELY_BY_CHANCE:
+        return f"{said}, and as bad as this one {100 * chance.share:.0f} % of the time: chance."
+    return f"{said}, and hardly ever as bad as this one."
+
+
 def _slice_table(evaluation: Evaluation, slices: Sequence[Slice]) -> str:
-    scores = list(slices[0].scores)
+    scores = [name for name in evaluation.headlines() if any(name in s.scores for s in slices)]
     figures = [figure_of(evaluation.measures.task, score) for score in scores]
     heads = "".join(f'<th scope="col">{escape(figure.name)}</th>' for figure in figures)
     lines = "".join(_slice_line(evaluation, part, scores) for part in slices[:MAX_SLICES])

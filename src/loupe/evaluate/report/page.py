@@ -13,13 +13,22 @@ from loupe.evaluate.evaluation import Evaluation
 from loupe.evaluate.figures import figure_of, show_range
 from loupe.evaluate.intervals import Interval
 from loupe.evaluate.report.breakdown import render_scatters, render_slices
+from loupe.evaluate.report.browser import render_filters, write_neighbours
 from loupe.evaluate.report.evidence import render_everything, render_gains, render_ladders
+from loupe.evaluate.report.maps import render_maps
 from loupe.evaluate.report.rows import MAX_TABLE_ROWS, render_examples, render_rows
 from loupe.evaluate.scores import is_lower_better
 
 __all__ = ["render_report"]
 
 SECTIONS = {
+    "maps": (
+        "Which part of the picture decided",
+        "A grey patch slid over the picture; where it made the model's own answer less likely, the "
+        "map is red, most where it did so most. A field is scored given the fields before it: "
+        "where a title already tells the category, no part of the picture decides that any more.",
+        "div",
+    ),
     "gains": (
         "Does it look?",
         "The same model answered a grey picture (its blind twin) and another row's picture (its "
@@ -35,7 +44,9 @@ SECTIONS = {
     ),
     "slices": (
         "Where it is good, and where not",
-        "The headline scores on parts of the rows. Small parts have wide intervals.",
+        "The headline scores on parts of the rows. Small parts have wide intervals, and the worst "
+        "of many parts looks bad even where they differ by chance alone; so the worst are named "
+        "beside what chance would make of them. The interval of a single group is over its rows.",
         "div",
     ),
 }
@@ -59,8 +70,10 @@ def render_report(evaluation: Evaluation) -> str:
         everything=render_everything(evaluation),
         scatters=_section("scatters", render_scatters(evaluation)),
         slices=_section("slices", render_slices(evaluation)),
+        maps=_section("maps", render_maps(evaluation)),
         states="".join(f'<option value="{escape(f)}">{escape(f)} wrong</option>' for f in fields),
-        choices=_choices(evaluation),
+        filters=render_filters(evaluation),
+        neighbours=write_neighbours(evaluation),
         headings="".join(f"<th><button>{escape(field)}</button></th>" for field in fields),
         rows=render_rows(evaluation),
         rows_note=_rows_note(evaluation),
@@ -121,22 +134,6 @@ def _beside(evaluation: Evaluation, score: str) -> Iterator[tuple[str, Interval]
     for twin in evaluation.twins:
         if score in twin.scores:
             yield twin.system.label.partition(":")[0], twin.scores[score]
-
-
-def _choices(evaluation: Evaluation) -> str:
-    """Offer the first choice field's values as a filter."""
-    task, truths = evaluation.measures.task, evaluation.measures.rows.truths
-    field = next((name for name, kind in task.fields.items() if kind.type == "choice"), None)
-    if field is None:
-        return ""
-    values = sorted({str(truth[field]) for truth in truths})
-    options = "".join(
-        f'<option value="{escape(value)}">{escape(value)}</option>' for value in values
-    )
-    return (
-        f'<label>{escape(field)} <select id="slice"><option value="">all</option>{options}</select>'
-        "</label>"
-    )
 
 
 def _rows_note(evaluation: Evaluation) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from loupe.evaluate.evaluation import Evaluation
+from loupe.evaluate.report.browser import render_neighbours
 from loupe.evaluate.scores import bounded_number, is_number, row_scores
 from loupe.evaluate.weighted import Values
 from loupe.task import Answer, Field
@@ -81,18 +83,19 @@ def _row(evaluation: Evaluation, found: dict[str, Values], row: int) -> str:
     wrong = [field for field, cell in cells.items() if not cell.is_right]
     words = " ".join([rows.ids[row], *(f"{c.true} {c.said or ''}" for c in cells.values())])
     states = [*wrong, *(["unparsed:"] if answer.values is None else [])]
-    slices = [
-        str(rows.truths[row][field])
+    choices = {
+        field: str(rows.truths[row][field])
         for field, kind in evaluation.measures.task.fields.items()
         if kind.type == "choice"
-    ]
+    }
     return (
         f'<tr id="r{row}" data-words="{escape(words.casefold())}" '
         f'data-wrong="{escape(NEWLINE.join(states))}" '
-        f'data-slice="{escape(slices[0] if slices else "")}">'
+        f'data-choices="{escape(json.dumps(choices, ensure_ascii=False))}">'
         f"<td>{_picture(evaluation, row)}</td>"
         f'<td class="id" data-sort="{row}">{escape(rows.ids[row])}</td>'
-        f"{''.join(map(_cell, cells.values()))}{_raw(answer, len(wrong))}</tr>"
+        f"{''.join(map(_cell, cells.values()))}"
+        f"{_raw(answer, len(wrong), render_neighbours(evaluation, row))}</tr>"
     )
 
 
@@ -152,10 +155,10 @@ def _inside(cell: Cell) -> str:
     )
 
 
-def _raw(answer: Answer, wrong: int) -> str:
+def _raw(answer: Answer, wrong: int, more: str) -> str:
     problem = f'<span class="remark">{escape(answer.problem)}</span>' if answer.problem else ""
     text = f'<code dir="auto">{escape(answer.text)}</code>'
-    return f'<td class="raw" data-sort="{wrong}">{text}{problem}</td>'
+    return f'<td class="raw" data-sort="{wrong}">{text}{problem}{more}</td>'
 
 
 def _picture(evaluation: Evaluation, row: int) -> str:

@@ -1,0 +1,135 @@
+"""Answer a stream of pictures with one model: in batches by length, whatever a picture does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from PIL import Image
+
+from loupe.build.ledger import Reason, Rejection
+from loupe.errors import PredictError
+from loupe.options import Decoding, PredictOptions, PriceReading
+from loupe.predict.opening import Opened, cut_batches, open_ahead
+from loupe.predict.sources import Asked
+from loupe.task import Answer, Task
+
+__all__ = ["Answered", "Reader", "answer_each"]
+
+_MOST_FAILURES = 8  # in a row and without any answer: then it is not the pictures
+
+Answered = tuple[Asked, Answer | Rejection]
+
+
+class Reader(Protocol):
+    """Whatever answers pictures: a `Predictor`, or a model elsewhere."""
+
+    task: Task
+    processor: Any
+
+    def predict(
+        self,
+        pictures: Sequence[Image.Image],
+        *,
+        batch_size: int,
+        max_new_tokens: int,
+        decoding: Decoding,
+        price: PriceReading,
+    ) -> list[Answer]:
+        """Answer the task's question about each picture."""
+
+
+def answer_each(
+    reader: Reader,
+    asked: Iterable[Asked],
+    options: PredictOptions,
+    scratch: Path | None = None,
+) -> Iterator[list[Answered]]:
+    """Answer pictures some at a time, as they come; who cannot be read or answered has a reason.
+
+    Within a few batches the order is by length: each answer comes with what it answers.
+
+    Raises:
+        PredictError: pictures cannot be answered, one like the other.
+    """
+    answer = _Answering(reader, options)
+    count = _token_counter(reader, options)
+    for window in open_ahead(asked, reader.processor, options, scratch):
+        rejected: list[Answered] = [
+            (each.asked, each.picture) for each in window if isinstance(each.picture, Rejection)
+        ]
+        if rejected:
+            yield rejected
+        readable = [each for each in window if not isinstance(each.picture, Rejection)]
+        lengths = [count(each.size) for each in readable]
+        budget = options.batch_tokens if any(lengths) else None
+        for places in cut_batches(lengths, options.batch_size, budget):
+            yield answer.answer([readable[place] for place in places])
+
+
+class _Answering:
+    """Answers batches; one that fails is halved until it is known which picture is at fault."""
+
+    def __init__(self, reader: Reader, options: PredictOptions) -> None:
+        self._reader = reader
+        self._options = options
+        self._failures: int | None = 0  # None once a picture was answered
+
+    def answer(self, batch: Sequence[Opened]) -> list[Answered]:
+        """Answer a batch.
+
+        Raises:
+            PredictError: nothing but failures so far.
+        """
+        options = self._options
+        pictures = [each.picture for each in batch if not isinstance(each.picture, Rejection)]
+        try:
+            answers = self._reader.predict(
+                pictures,
+                batch_size=options.batch_size,
+                max_new_tokens=options.max_new_tokens,
+                decoding=options.decoding,
+                price=options.price,
+            )
+        except (RuntimeError, ValueError, PredictError) as error:  # out of memory is the first
+            why = _first_line(error)  # its traceback would hold the batch in memory
+        else:
+            self._failures = None
+            return [(each.asked, answer) for each, answer in zip(batch, answers, strict=True)]
+        if len(batch) > 1:
+            half = len(batch) // 2
+            return self.answer(batch[:half]) + self.answer(batch[half:])
+        return [(batch[0].asked, self._give_up_on(batch[0], why))]
+
+    def _give_up_on(self, opened: Opened, why: str) -> Rejection:
+        if self._failures is not None:
+            self._failures += 1
+            if self._failures == _MOST_FAILURES:
+                raise PredictError(
+                    f"The first {_MOST_FAILURES} pictures cannot be answered, one like the other: "
+                    f"{why}. Where memory is short, lower batch_size or the processor's num_crops."
+                )
+        width, height = opened.size
+        detail = f"{width}×{height} px cannot be answered: {why}"
+        return Rejection(Reason.UNANSWERABLE, detail)
+
+
+def _token_counter(reader: Reader, options: PredictOptions) -> Callable[[tuple[int, int]], int]:
+    """Give how many tokens a picture of (width, height) takes, with question and longest answer.
+
+    0 for families of which it is not known beforehand.
+    """
+    from loupe.vlm import make_dialogue
+
+    processor = reader.processor
+    if not hasattr(processor.image_processor, "count_image_tokens"):
+        return lambda _: 0
+    prompt = make_dialogue(processor, reader.task.question).prompt
+    others = len(processor.tokenizer(prompt)["input_ids"]) + options.max_new_tokens
+    count = processor.image_processor.count_image_tokens
+    return lambda size: int(count(size[1], size[0])) + others
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,109 @@
+"""Read one product off several pictures: files named together, or those of one folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from loupe.errors import PredictError
+from loupe.options import PredictOptions
+from loupe.predict.pictures import open_picture, walk_pictures
+from loupe.task import Answer
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from loupe.predict.predictor import Predictor
+
+__all__ = ["find_products", "predict_together"]
+
+OWN_KEYS = ("picture", "more_pictures", "left_out", "answer", "problem")
+
+
+def predict_together(options: PredictOptions) -> list[dict[str, Any]]:
+    """Answer the task's question about each product, by all of its pictures that can be read.
+
+    Raises:
+        PredictError: no picture is named, or none can be read.
+        CheckpointError: no model can be loaded, or it takes one picture at a time.
+        TaskError: the task file declares no task.
+    """
+    from loupe.predict.engines import load_predictor
+
+    products = find_products(options.pictures)
+    if not products:
+        raise PredictError(
+            f"There is no picture in {', '.join(options.pictures)}; name picture files or folders."
+        )
+    predictor = load_predictor(options)
+    predictor.check_pictures(max(map(len, products)))
+    answered = list(_answer_each(predictor, products, options))
+    problems = [str(each["problem"]) for each in answered if each["answer"] is None]
+    if len(problems) == len(answered):
+        raise PredictError(f"None of the {len(answered)} products can be read. {problems[0]}")
+    return answered
+
+
+def find_products(names: Sequence[str]) -> list[list[Path]]:
+    """Give the pictures of each product: the files named are one, those of each folder another.
+
+    Folders are searched to any depth; each that holds pictures holds one product.
+    """
+    named = [Path(name) for name in names if not Path(name).is_dir()]
+    folders: dict[Path, list[Path]] = {}
+    for name in names:
+        for path in walk_pictures(Path(name)) if Path(name).is_dir() else ():
+            folders.setdefault(path.parent, []).append(path)
+    return [*([named] if named else []), *folders.values()]
+
+
+def _answer_each(
+    predictor: Predictor, products: Sequence[Sequence[Path]], options: PredictOptions
+) -> Iterator[dict[str, Any]]:
+    from tqdm import tqdm
+
+    with tqdm(total=len(products), unit="product", leave=False, disable=None) as bar:
+        for start in range(0, len(products), options.batch_size):
+            batch = products[start : start + options.batch_size]
+            opened = [[_try_to_open(path) for path in product] for product in batch]
+            shown = [[each for each in one if not isinstance(each, str)] for one in opened]
+            answers = iter(
+                predictor.predict(
+                    [pictures for pictures in shown if pictures],
+                    batch_size=options.batch_size,
+                    max_new_tokens=options.max_new_tokens,
+                    decoding=options.decoding,
+                    price=options.price,
+                )
+            )
+            for product, one in zip(batch, opened, strict=True):
+                problems = [each for each in one if isinstance(each, str)]
+                is_lost = len(problems) == len(one)
+                yield _describe(product, problems, None if is_lost else next(answers))
+            bar.update(len(batch))
+
+
+def _try_to_open(path: Path) -> Image.Image | str:
+    """Open a picture, or say why it cannot be: that is the picture's problem, not the run's."""
+    try:
+        return open_picture(path)
+    except PredictError as error:
+        return str(error)
+
+
+def _describe(
+    product: Sequence[Path], problems: Sequence[str], answer: Answer | None
+) -> dict[str, Any]:
+    """Tell of one product; of pictures that cannot be read where others can, in `left_out`."""
+    main, *more = map(str, product)
+    told: dict[str, Any] = {"picture": main} | ({"more_pictures": more} if more else {})
+    if answer is None:
+        return {**told, "answer": None, "problem": " ".join(problems)}
+    if problems:
+        told["left_out"] = list(problems)
+    values = {
+        f"{name}_field" if name in OWN_KEYS else name: value
+        for name, value in (answer.values or {}).items()
+    }
+    return {**told, **values, "answer": answer.text, "problem": answer.problem}
