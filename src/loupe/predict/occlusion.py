@@ -99,7 +99,7 @@ def randomised_weights(model: Any, seed: int) -> Iterator[None]:
 class _ForcedAnswer:
     """An answer whose tokens are given to the model, and scored field by field."""
 
-    def __init__(self, predictor: Predictor, values: Mapping[str, Any], pictures: int) -> None:
+    def __init__(self, predictor: Predictor, values: Mapping[str, Any], pictures: int = 1) -> None:
         self._predictor = predictor
         processor = predictor.processor
         dialogue = vlm.make_dialogue(processor, predictor.task.question, pictures)
@@ -123,12 +123,12 @@ class _ForcedAnswer:
         )  # (fields, answer tokens)
 
     @torch.inference_mode()
-    def score(self, pictures: Sequence[list[Image.Image]]) -> Floats:
-        """Give the log probability of each field with each set of pictures: (sets, fields)."""
+    def score(self, pictures: Sequence[vlm.Pictures]) -> Floats:
+        """Give the log probability of each field with each picture, or set: (pictures, fields)."""
         model, processor = self._predictor.model, self._predictor.processor
         inputs = processor(
             text=[self._text] * len(pictures),
-            images=list(pictures),
+            images=[vlm.list_pictures(each) for each in pictures],
             padding=True,
             padding_side="left",
             return_tensors="pt",

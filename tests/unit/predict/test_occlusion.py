@@ -74,7 +74,7 @@ def test_a_part_that_decides_is_found_where_it_is(predictor, monkeypatch):
 
         def score(self, pictures):
             at = (75, 15)  # right of the middle, near the top
-            return np.array([[float(picture.getpixel(at)[0] == 255)] for picture in pictures])
+            return np.array([[float(main.getpixel(at)[0] == 255)] for main, *_ in pictures])
 
     monkeypatch.setattr(occlusion, "_ForcedAnswer", LooksAtOnePlace)
     found = occlusion_maps(predictor, Image.new("RGB", (100, 50), "white"), VALUES)["title"]
@@ -107,3 +107,18 @@ def test_a_slow_tokenizer_is_refused(predictor, monkeypatch):
     monkeypatch.setattr(type(predictor.processor.tokenizer), "is_fast", False)
     with pytest.raises(PredictError, match="Maps need a fast tokenizer"):
         occlusion_maps(predictor, drawn(), VALUES)
+
+
+def test_of_several_pictures_the_first_is_hidden_in_parts_beside_the_others(predictor, monkeypatch):
+    asked = []
+    score = occlusion._ForcedAnswer.score
+    monkeypatch.setattr(
+        occlusion._ForcedAnswer, "score", lambda *words: asked.extend(words[1]) or score(*words)
+    )
+    main, other = drawn(), drawn(30, 60)
+
+    maps = occlusion_maps(predictor, [main, other], VALUES)
+
+    assert all(np.ptp(held) > 0 for held in maps.values())
+    assert {each.tobytes() for _, each in asked} == {other.tobytes()}
+    assert len({each.tobytes() for each, _ in asked}) == len(asked)

@@ -5,7 +5,6 @@ from PIL import Image
 from loupe.build.pictures import PictureRules, check_picture
 from loupe.errors import PredictError
 from loupe.predict.pictures import find_pictures, open_picture
-from loupe.predict.together import find_products
 
 RULES = PictureRules(
     min_side_px=1, min_contrast=8, max_pixels=10**6, max_side_px=None, max_bytes=10**6
@@ -79,20 +78,3 @@ def test_a_truncated_picture_is_told(tmp_path):
     (tmp_path / "cut.png").write_bytes((tmp_path / "whole.png").read_bytes()[:800])
     with pytest.raises(PredictError, match="cannot be read as a picture"):
         open_picture(tmp_path / "cut.png")
-
-
-def test_the_files_named_are_one_product_and_those_of_each_folder_another(tmp_path):
-    for name in ("shop/a/2.png", "shop/a/1.png", "shop/b/deep/3.png", "shop/b/4.png", "x.png"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (8, 8)).save(tmp_path / name)
-    named = [tmp_path / "x.png", tmp_path / "gone.png"]
-
-    found = find_products([str(named[0]), str(tmp_path / "shop"), str(named[1])])
-
-    shop = tmp_path / "shop"
-    assert found == [
-        named,
-        [shop / "a/1.png", shop / "a/2.png"],
-        [shop / "b/4.png"],
-        [shop / "b/deep/3.png"],
-    ]

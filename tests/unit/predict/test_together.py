@@ -1,0 +1,50 @@
+import pytest
+from PIL import Image
+
+from loupe.errors import OptionError, PredictError
+from loupe.options import PredictOptions
+from loupe.predict import predict_pictures
+from loupe.predict.together import find_products
+
+
+def test_the_files_named_are_one_product_and_those_of_each_folder_another(tmp_path):
+    for name in ("shop/a/2.png", "shop/a/1.png", "shop/b/deep/3.png", "shop/b/4.png", "x.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    named = [tmp_path / "x.png", tmp_path / "gone.png"]
+
+    found = find_products([str(named[0]), str(tmp_path / "shop"), str(named[1])])
+
+    shop = tmp_path / "shop"
+    assert found == [
+        named,
+        [shop / "a/1.png", shop / "a/2.png"],
+        [shop / "b/4.png"],
+        [shop / "b/deep/3.png"],
+    ]
+
+
+def test_a_picture_that_cannot_be_read_is_left_out_of_its_product(tiny_checkpoint, tmp_path):
+    Image.new("RGB", (40, 40), "red").save(tmp_path / "red.png")
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
+    (tmp_path / "lost").mkdir()
+    (tmp_path / "lost/broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
+    settings = {"model": str(tiny_checkpoint), "max_new_tokens": 2, "together": True}
+
+    read, lost = predict_pictures(PredictOptions(pictures=[str(tmp_path)], **settings)).pictures
+
+    if "lost" in read["picture"]:
+        read, lost = lost, read
+    assert read["more_pictures"] == [str(tmp_path / "red.png")]
+    assert isinstance(read["answer"], str)
+    assert "broken.jpg" in read["left_out"][0]
+    assert lost["answer"] is None
+    assert "cannot be read as a picture" in lost["problem"]
+    with pytest.raises(PredictError, match="None of the 1 products can be read"):
+        predict_pictures(PredictOptions(pictures=[str(tmp_path / "lost")], **settings))
+
+
+@pytest.mark.parametrize("settings", [{"output": "answers"}, {"engine": "ray"}])
+def test_products_are_not_read_into_folders_or_elsewhere(settings):
+    with pytest.raises(OptionError, match="together reads files and folders in this process"):
+        PredictOptions(pictures=["shop"], model="model", together=True, **settings)
