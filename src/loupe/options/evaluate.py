@@ -48,8 +48,9 @@ class EvaluateOptions:
     """How answers are written: guided by the task's grammar, so that each parses, or freely, token
     by token the likeliest; guided, the rows are also answered freely, and the report shows both."""
     price: PriceReading = "said"
-    """How prices are read: as the answer says them, digit by digit the likeliest, or as the median
-    of all prices that the model might say there; the report then shows both."""
+    """How prices are read: as the answer says them, digit by digit the likeliest, or as the median,
+    mean or geometric mean of all prices that the model might say there; the report then shows
+    both."""
     batch_size: int = 32
     """Pictures answered at a time."""
     max_new_tokens: int | None = None

@@ -43,8 +43,8 @@ class PredictOptions:
     """How answers are written: guided by the task's grammar, so that each parses, or freely, token
     by token the likeliest."""
     price: PriceReading = "said"
-    """How prices are read: as the answer says them, or as the median of all prices that the model
-    might say there."""
+    """How prices are read: as the answer says them, or as the median, mean or geometric mean of all
+    prices that the model might say there."""
     batch_size: int = 16
     """Most pictures answered at a time."""
     batch_tokens: int | None = 32_768

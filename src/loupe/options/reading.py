@@ -5,4 +5,4 @@ from typing import Literal
 __all__ = ["Decoding", "PriceReading"]
 
 Decoding = Literal["guided", "free"]
-PriceReading = Literal["said", "median"]
+PriceReading = Literal["said", "median", "mean", "geometric"]
