@@ -81,7 +81,7 @@ def _price_record(
             ]
             for each in get_args(PriceReading)
         },
-        deviations=[reading.prices[field].log_deviation() for reading in readings],
+        deviations=[reading.log_deviation(field) for reading in readings],
         categories=[
             str(_said(reading.answer, category)) if category else "" for reading in readings
         ],

@@ -6,6 +6,7 @@ from loupe.certainty.calibration import (
     ChoiceRecord,
     PriceRecord,
     identify,
+    least_price,
     log_error,
     widened,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "calibration_error",
     "fit_temperature",
     "identify",
+    "least_price",
     "log_error",
     "risk_by_share",
     "tempered",

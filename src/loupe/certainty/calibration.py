@@ -17,7 +17,7 @@ from loupe.certainty.conformal import Scales, scale_by_category
 from loupe.certainty.selection import Selection, select
 from loupe.errors import CalibrationError, TaskError
 from loupe.options import PriceReading
-from loupe.task import Task
+from loupe.task import Answer, Task
 
 __all__ = [
     "CALIBRATION",
@@ -25,6 +25,7 @@ __all__ = [
     "ChoiceRecord",
     "PriceRecord",
     "identify",
+    "least_price",
     "log_error",
     "widened",
 ]
@@ -33,6 +34,7 @@ CALIBRATION = "calibration.json"
 FORMAT = 1
 TRAINING_RECORD = "training.json"
 LEAST_DEVIATION = 0.02  # of a price's logarithm: surer than this no distribution is taken to be
+MOST_DEVIATION = 1.0  # a factor of e either way: who is less sure knows nothing of the price
 AGAIN = "Calibrate again: `loupe calibrate --model MODEL --dataset DATASET --overwrite`"
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
@@ -102,6 +104,29 @@ class Calibration:
         errors = np.abs(np.array(record.errors[reading])) / record.spreads()
         return scale_by_category(errors, record.categories, record.groups, coverage)
 
+    def intervals(
+        self,
+        field: str,
+        scales: Scales,
+        answers: Sequence[Answer],
+        deviations: Sequence[float] | Floats,
+    ) -> Floats:
+        """Give the interval of each answer's price: (rows, 2); NaN where it does not parse.
+
+        Args:
+            field: a price field.
+            scales: of the field, for the coverage asked for.
+            answers: with prices as they are read.
+            deviations: of the logarithms of the answers' prices, (rows,).
+        """
+        values = [answer.values or {} for answer in answers]
+        categories = [str(each.get(self.category or "", "")) for each in values]
+        least = least_price(self.task, field)
+        prices = np.array([max(float(each.get(field, np.nan)), least) for each in values])
+        prices[[not each for each in values]] = np.nan
+        reach = np.exp(scales.widths(categories, widened(deviations)))
+        return np.stack([prices / reach, prices * reach], axis=1)
+
     def select(self, field: str, reading: str, error: float, confidence: float) -> Selection | None:
         """Tell which answers of a price field have errors small enough; None where none are."""
         record = self.prices[field]
@@ -110,7 +135,7 @@ class Calibration:
 
     def confidence(self, field: str, log_shares: Floats) -> Floats:
         """Give the calibrated probabilities of choices; (..., choices) in and out."""
-        return tempered(log_shares, self.choices[field].temperature)
+        return np.asarray(tempered(log_shares, self.choices[field].temperature), dtype=np.float64)
 
     def to_dict(self) -> dict[str, Any]:
         """Give all of it as plain data: the content of calibration.json."""
@@ -127,7 +152,7 @@ class Calibration:
             "prices": {
                 name: {
                     "log_errors": {each: _rounded(held) for each, held in record.errors.items()},
-                    "log_deviations": _rounded(record.deviations),
+                    "log_deviations": _rounded(np.minimum(record.deviations, MOST_DEVIATION)),
                     "categories": list(record.categories),
                     "groups": list(record.groups),
                 }
@@ -138,6 +163,10 @@ class Calibration:
                 for name, record in self.choices.items()
             },
         }
+
+    def digest(self) -> str:
+        """Give the SHA-256 of its content."""
+        return hashlib.sha256(json.dumps(self.to_dict()).encode()).hexdigest()
 
     def save(self, model: str | Path) -> Path:
         """Write it beside a model, whole or not at all."""
@@ -194,13 +223,19 @@ class Calibration:
 
 def log_error(task: Task, field: str, true: float, said: float) -> float:
     """Give log(true / said) of a price, both taken to be at least its smallest unit."""
-    least = 10.0 ** -getattr(task.fields[field], "decimals", 0)
+    least = least_price(task, field)
     return math.log(max(true, least) / max(said, least))
 
 
+def least_price(task: Task, field: str) -> float:
+    """Give the smallest unit of a price field, below which its logarithms are not told apart."""
+    return float(10.0 ** -getattr(task.fields[field], "decimals", 0))
+
+
 def widened(deviations: Sequence[float] | Floats) -> Floats:
-    """Give spreads from standard deviations of logarithms; none is quite 0: (rows,)."""
-    return np.hypot(np.asarray(deviations, dtype=np.float64), LEAST_DEVIATION)
+    """Give spreads from standard deviations of logarithms: (rows,), none quite 0 or endless."""
+    known = np.minimum(np.asarray(deviations, dtype=np.float64), MOST_DEVIATION)
+    return np.asarray(np.hypot(known, LEAST_DEVIATION))
 
 
 def identify(model: str | Path) -> str | None:
@@ -256,5 +291,5 @@ def _number(value: Any) -> float:
     return number
 
 
-def _rounded(values: Sequence[float]) -> list[float]:
+def _rounded(values: Sequence[float] | Floats) -> list[float]:
     return [round(float(value), 6) for value in values]

@@ -67,10 +67,13 @@ class PriceDistribution:
         return float(np.exp(np.average(logs, weights=shares))) if len(logs) else 0.0
 
     def log_deviation(self) -> float:
-        """Give the standard deviation of the price's logarithm; 0 counts not."""
+        """Give the standard deviation of the price's logarithm; 0 counts not.
+
+        Where nothing but 0 was read, it is infinite.
+        """
         logs, shares = self._logarithms()
         if not len(logs):
-            return 0.0
+            return float("inf")
         middle = np.average(logs, weights=shares)
         return float(np.sqrt(np.average((logs - middle) ** 2, weights=shares)))
 

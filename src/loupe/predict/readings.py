@@ -52,6 +52,10 @@ class Reading:
         }
         return replace(self.answer, values={**self.answer.values, **points})
 
+    def log_deviation(self, field: str) -> float:
+        """Give the standard deviation of a price's logarithm; NaN where no answer parsed."""
+        return self.prices[field].log_deviation() if field in self.prices else float("nan")
+
 
 def read_batch(
     predictor: Predictor,

@@ -15,7 +15,7 @@ def test_the_quantile_is_the_rank_that_a_further_row_asks_for():
 
 @pytest.mark.parametrize("coverage", [0.8, 0.9])
 def test_exchangeable_rows_are_covered_as_often_as_is_said(coverage):
-    """Of 300 draws of 99 rows and one further, so many are covered; 4 standard errors either way."""
+    """Of 300 draws of 99 rows and one further, so many are covered; 4 standard errors."""
     generator = np.random.default_rng(1)
     draws, covered = 300, 0
     for _ in range(draws):
@@ -58,7 +58,9 @@ def test_few_others_take_the_quantile_of_all_rows():
 def test_rows_of_few_groups_give_no_quantile_of_their_own():
     errors = np.ones(120)
     assert scale_by_category(errors, ["a"] * 120, [n % 9 for n in range(120)], 0.9).own == {}
-    assert scale_by_category(errors, ["a"] * 120, [n % 10 for n in range(120)], 0.9).own == {"a": 1.0}
+    assert scale_by_category(errors, ["a"] * 120, [n % 10 for n in range(120)], 0.9).own == {
+        "a": 1.0
+    }
 
 
 @pytest.mark.parametrize(("coverage", "least"), [(0.5, 3), (0.8, 6), (0.9, 11), (0.95, 21)])

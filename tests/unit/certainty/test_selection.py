@@ -42,7 +42,7 @@ def test_none_holds_where_errors_are_too_many():
 
 
 def test_what_is_taken_holds_for_further_rows_as_often_as_is_said():
-    """The surer a row the likelier a hit; a size that does not hold is taken in 5 % of 200 draws."""
+    """The surer a row the likelier a hit; what does not hold is rarely taken."""
     generator, failed = np.random.default_rng(3), 0
     for _ in range(200):
         spreads = generator.uniform(0, 1, 400)
