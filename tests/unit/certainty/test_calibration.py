@@ -86,14 +86,14 @@ def test_a_selection_counts_errors_as_scores_do(calibration):
 
 
 def test_a_model_without_a_calibration_is_told_how_to_make_one(model):
-    with pytest.raises(CalibrationError, match="has no calibration.json. Make one: `loupe cal"):
+    with pytest.raises(CalibrationError, match=r"has no calibration.json. Make one: `loupe cal"):
         Calibration.load(model)
 
 
 def test_the_calibration_of_another_model_is_refused(calibration, model):
     calibration.save(model)
     (model / "training.json").write_text('{"steps": 8}', "utf-8")
-    with pytest.raises(CalibrationError, match="was made of another model .* Calibrate again"):
+    with pytest.raises(CalibrationError, match=r"was made of another model .* Calibrate again"):
         Calibration.load(model)
 
 
