@@ -6,7 +6,7 @@ the Law of Succession, and Statistical Inference", 1927. The other intervals dra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
@@ -17,17 +17,17 @@ import numpy as np
 from loupe.certainty import (
     CALIBRATION,
     Calibration,
+    Scales,
     Selection,
     bins_of,
     calibration_error,
     risk_by_share,
     widened,
 )
-from loupe.errors import EvaluateError
 from loupe.evaluate.figures import show_number
 from loupe.evaluate.intervals import Interval
 from loupe.evaluate.look import Seen
-from loupe.evaluate.scores import row_scores
+from loupe.evaluate.scores import ROUNDING, row_scores
 from loupe.evaluate.systems import Measures
 from loupe.evaluate.weighted import Mean, Median, Statistic, Values
 from loupe.options import EvaluateOptions
@@ -137,13 +137,17 @@ def find_calibration(options: EvaluateOptions) -> Calibration | None:
     """Read the model's calibration; None where it has none, or certainty is left out.
 
     Raises:
-        CalibrationError: it cannot be read or is another model's, or there is none though prices
-            are to be withheld.
+        CalibrationError: it cannot be read, is another model's or has too few rows for the
+            coverage, or there is none though prices are to be withheld.
+        MissingExtraError: MAPIE is not installed.
     """
     is_there = (Path(options.model) / CALIBRATION).exists()
     if options.coverage is None or not (is_there or options.at_most_error is not None):
         return None
-    return Calibration.load(options.model)
+    calibration = Calibration.load(options.model)
+    for field in calibration.prices:
+        calibration.scales(field, options.price, options.coverage)  # refuses before the work
+    return calibration
 
 
 def measure_certainty(
@@ -152,17 +156,10 @@ def measure_certainty(
     seen: Seen,
     options: EvaluateOptions,
     fingerprint: str | None,
-) -> Certainty:
-    """Compare intervals and confidences with what is true.
-
-    Raises:
-        CalibrationError: the calibration has too few rows for the coverage asked for.
-        EvaluateError: no answer parses.
-    """
+) -> Certainty | None:
+    """Compare intervals and confidences with what is true; None where no answer parses."""
     if all(answer.values is None for answer in seen.answers):
-        raise EvaluateError(
-            "No answer parses, so there is nothing to be sure of. Leave --coverage out (null)."
-        )
+        return None
     coverage = options.coverage or 0.0
     return Certainty(
         coverage,
@@ -209,54 +206,56 @@ def _price(
     parsed = ~np.isnan(intervals[:, 0])
     holds = (intervals[:, 0] <= truths) & (truths <= intervals[:, 1])
     said = np.sqrt(intervals[:, 0] * intervals[:, 1])
-    statistics = {
+    statistics: dict[str, Mean | Median] = {
         "coverage": Mean(np.where(parsed, holds.astype(float), np.nan)),
         "median_relative_width": Median((intervals[:, 1] - intervals[:, 0]) / said),
         "mean_relative_width": Mean((intervals[:, 1] - intervals[:, 0]) / said),
     }
-    named = [str((a.values or {}).get(calibration.category or "", "")) for a in seen.answers]
-    categories = {
-        name: (len(rows), name in scales.own, _measure_part(measures, statistics, rows))
-        for name in sorted(set(named) - {""})
-        for rows in [np.flatnonzero(np.array(named, dtype=object) == name)]
-    }
     error = options.at_most_error or USUAL_ERROR
     ape = row_scores(measures.task, measures.rows.truths, seen.answers, [field])[f"{field}_ape"]
-    counted = np.flatnonzero(parsed & ~np.isnan(ape))
-    spreads, missed = widened(deviations[counted]), (ape[counted] > error + 1e-9).astype(float)
-    record = calibration.prices[field]
-    expected = (record.relative_errors(options.price) > error + 1e-9).astype(float)
+    counts = parsed & ~np.isnan(ape)
+    spreads, is_near = widened(deviations), (ape <= error + ROUNDING).astype(float)
     selection, given = None, {}
     if options.at_most_error is not None:
         selection = calibration.select(field, options.price, error, options.error_confidence)
-        taken = spreads <= (selection.most_spread if selection else -1.0)
-        answered, hits = np.zeros(len(truths)), np.full(len(truths), np.nan)
-        answered[counted[taken]], hits[counted[taken]] = 1.0, 1 - missed[taken]
-        given = _measure(measures, {"share": Mean(answered), "hits": Mean(hits)})
+        is_given = counts & (spreads <= (selection.most_spread if selection else -1.0))
+        hits = np.where(is_given, is_near, np.nan)
+        given = _measure(measures, {"share": Mean(is_given.astype(float)), "hits": Mean(hits)})
+    record = calibration.prices[field]
+    was_near = record.relative_errors(options.price) <= error + ROUNDING
     return PriceCertainty(
         field,
         intervals,
         _measure(measures, statistics),
         _wilson(int(holds[parsed].sum()), int(parsed.sum()), measures.confidence),
-        categories,
+        dict(_categories(calibration, measures, seen, statistics, scales)),
         error,
-        _curve(spreads, missed),
-        _curve(record.spreads(), expected),
+        _curve(spreads[counts], 1 - is_near[counts]),
+        _curve(record.spreads(), 1.0 - was_near),
         selection,
         given,
     )
 
 
-def _measure(measures: Measures, statistics: dict[str, Any]) -> dict[str, Interval]:
+def _categories(
+    calibration: Calibration,
+    measures: Measures,
+    seen: Seen,
+    statistics: dict[str, Mean | Median],
+    scales: Scales,
+) -> Iterator[tuple[str, tuple[int, bool, dict[str, Interval]]]]:
+    """Measure the rows of each answered category."""
+    named = [str((each.values or {}).get(calibration.category or "", "")) for each in seen.answers]
+    for name in sorted(set(named) - {""}):
+        rows = np.flatnonzero(np.array(named, dtype=object) == name)
+        part = {each: statistic.of_rows(rows) for each, statistic in statistics.items()}
+        draws = measures.draw(part, [measures.rows.groups[row] for row in rows])
+        scores = {each: drawn.interval(measures.confidence) for each, drawn in draws.items()}
+        yield name, (len(rows), name in scales.own, scores)
+
+
+def _measure(measures: Measures, statistics: Mapping[str, Statistic]) -> dict[str, Interval]:
     draws = measures.draw(statistics, measures.rows.groups)
-    return {name: drawn.interval(measures.confidence) for name, drawn in draws.items()}
-
-
-def _measure_part(
-    measures: Measures, statistics: dict[str, Any], rows: np.ndarray[Any, Any]
-) -> dict[str, Interval]:
-    part = {name: statistic.of_rows(rows) for name, statistic in statistics.items()}
-    draws = measures.draw(part, [measures.rows.groups[row] for row in rows])
     return {name: drawn.interval(measures.confidence) for name, drawn in draws.items()}
 
 
