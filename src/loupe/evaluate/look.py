@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from loupe.predict import Predictor
+    from loupe.predict.readings import Reading
 
 __all__ = ["Looker", "Seen", "make_thumbnail"]
 
@@ -39,6 +40,8 @@ class Seen:
     sizes_px: tuple[tuple[int, int], ...]
     thumbnails: tuple[bytes, ...]
     """JPEG; only the first rows have one."""
+    readings: tuple[Reading, ...] = ()
+    """What the model might have said of each row; empty where that was not asked for."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ class Looker:
     """How many rows get a thumbnail."""
     tick: Callable[[int], object]
     """Told the number of pictures done since last time."""
+    reads: bool = False
+    """Whether to keep what the model might have said of each row."""
 
     def answer(self, pictures: Sequence[Image]) -> list[Answer]:
         """Answer pictures, greedily and free-running; prices are read as asked."""
@@ -86,12 +91,19 @@ class Looker:
     def see(self, rows: Rows) -> Seen:
         """Answer the rows' pictures and keep what the baselines and the report need."""
         answers: list[Answer] = []
+        readings: list[Reading] = []
         free: list[Answer] = []
         sizes: list[tuple[int, int]] = []
         thumbnails: list[bytes] = []
         blocks: list[dict[str, Values]] = []
         for pictures in self._bites(rows):
-            answers += self.answer(pictures)
+            if self.reads:
+                said = self._answer(pictures, self.decoding, "said")
+                found = self.predictor.read(pictures, said, batch_size=self.batch_size)
+                readings += found
+                answers += [each.read(self.predictor.task, self.price) for each in found]
+            else:
+                answers += self.answer(pictures)
             if self.decoding != "free":
                 free += self._answer_freely(pictures, answers[-len(pictures) :])
             blocks.append(self._vectors(pictures))
@@ -104,6 +116,7 @@ class Looker:
             _joined(blocks),
             tuple(sizes),
             tuple(thumbnails),
+            tuple(readings),
         )
 
     def vectors(self, rows: Rows) -> dict[str, Values]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from loupe.predict.grammar import AnswerGrammar
+    from loupe.predict.readings import Reading
 
 __all__ = ["Predictor", "task_beside"]
 
@@ -85,10 +85,10 @@ class Predictor:
         """Answer the task's question about each picture; a picture is of any mode and size.
 
         Guided decoding writes only what the task can parse, and cuts texts after `max_new_tokens`;
-        free decoding writes whatever is likeliest, and breaks off there. With `price` median, the
-        prices among an answer's values are the medians of what the model might say after its own
-        words, and `text` stays what it said. `progress` is called with the number of pictures
-        answered since its last call.
+        free decoding writes whatever is likeliest, and breaks off there. With another `price` than
+        said, the prices among an answer's values are the median, mean or geometric mean of what the
+        model might say after its own words, and `text` stays what it said. `progress` is called
+        with the number of pictures answered since its last call.
         """
         from loupe.predict.generation import generate_texts
 
@@ -97,29 +97,31 @@ class Predictor:
             batch = pictures[start : start + batch_size]
             texts = generate_texts(self, batch, max_new_tokens, decoding)
             parsed = [self.task.parse(text) for text in texts]
-            answers += self._read_medians(batch, parsed) if price == "median" else parsed
+            answers += parsed if price == "said" else self._read_prices(batch, parsed, price)
             if progress:
                 progress(len(batch))
         return answers
 
-    def _read_medians(
-        self, pictures: Sequence[Image.Image], answers: Sequence[Answer]
-    ) -> list[Answer]:
-        from loupe.predict.prices import read_prices
+    def read(
+        self, pictures: Sequence[Image.Image], answers: Sequence[Answer], *, batch_size: int = 16
+    ) -> list[Reading]:
+        """Read how likely a model is to say each price and each choice, given what it answered.
 
-        said = {place: answer.values for place, answer in enumerate(answers) if answer.values}
-        read = {place: dict(values) for place, values in said.items()}
-        shown = [pictures[place] for place in said]
-        prices = [name for name, field in self.task.fields.items() if field.type == "price"]
-        for name in prices if said else []:
-            distributions = read_prices(self, shown, [*said.values()], name)
-            for values, distribution in zip(read.values(), distributions, strict=True):
-                if len(distribution.values):
-                    values[name] = distribution.median()
-        return [
-            replace(answer, values=read.get(place, answer.values))
-            for place, answer in enumerate(answers)
-        ]
+        answers: of these pictures, prices as they were said.
+        """
+        from loupe.predict.readings import read_batch
+
+        starts = range(0, len(pictures), batch_size)
+        batches = [slice(start, start + batch_size) for start in starts]
+        return [each for at in batches for each in read_batch(self, pictures[at], answers[at])]
+
+    def _read_prices(
+        self, pictures: Sequence[Image.Image], answers: Sequence[Answer], price: PriceReading
+    ) -> list[Answer]:
+        from loupe.predict.readings import read_batch
+
+        readings = read_batch(self, pictures, answers, choices=False)
+        return [each.read(self.task, price) for each in readings]
 
     def features(
         self, pictures: Sequence[Image.Image], *, batch_size: int = 16
