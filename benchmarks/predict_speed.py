@@ -44,7 +44,7 @@ from loupe.predict import Predictor, task_beside
 from loupe.predict.pictures import find_pictures, open_picture
 
 HERE = Path(__file__).parent
-LEAST_PICTURES = 8  # of a line
+LEAST_PICTURES = {"tiny": 32, "mid": 8}  # of a line
 
 
 def write_mid(folder: Path, shape: dict[str, int], num_crops: int) -> None:
@@ -60,7 +60,7 @@ def write_mid(folder: Path, shape: dict[str, int], num_crops: int) -> None:
 
 
 def write_pictures(folder: Path, count: int) -> None:
-    """Write product-like pictures of several shapes; and their prompts are all alike."""
+    """Write product-like pictures of several shapes."""
     for place in range(count):
         size = training.SIZES_PX[place % len(training.SIZES_PX)]
         work.draw_picture(*size).save(folder / f"{place:03}.png")
@@ -127,7 +127,10 @@ def summarise(found: dict[str, Any]) -> dict[str, Any]:
     if len(wall) == count:
         for name, taken in (("seconds", wall), ("processor_seconds", processor)):
             middle, late = np.percentile(taken, [50, 95])
-            result |= {f"{name}_p50": round(middle, 3), f"{name}_p95": round(late, 3)}
+            result |= {
+                f"{name}_p50": round(float(middle), 3),
+                f"{name}_p95": round(float(late), 3),
+            }
     return result
 
 
@@ -137,7 +140,7 @@ def collect(arguments: argparse.Namespace, folder: Path) -> dict[str, dict[str, 
         name: getattr(arguments, name)
         for name in ("hidden", "layers", "tower", "tower_layers", "vocabulary")
     }
-    most = max([LEAST_PICTURES, *arguments.batch_size])
+    most = max([*LEAST_PICTURES.values(), *arguments.batch_size])
     sample, mid, drawn = folder / "sample", folder / "mid", folder / "pictures"
     drawn.mkdir()
     command = ["sample", "--house", "alder", "--rows", str(most), "--output", str(sample)]
@@ -152,14 +155,14 @@ def collect(arguments: argparse.Namespace, folder: Path) -> dict[str, dict[str, 
     for name, turn in works.items():
         for decoding in ("guided", "free"):
             for size in arguments.batch_size:
-                count = max(size, LEAST_PICTURES)
+                count = max(size, LEAST_PICTURES[name])
                 own = {"decoding": decoding, "batch_size": size, "count": count}
                 lines[f"{name}, {decoding}, batch {size}"] = (
                     [sys.executable, __file__, "--turn"],
                     turn | own | {"threads": arguments.threads},
                 )
     if arguments.official:
-        own = {"count": LEAST_PICTURES, "threads": arguments.threads, "shape": shape}
+        own = {"count": LEAST_PICTURES["mid"], "threads": arguments.threads, "shape": shape}
         turn = works["mid"] | own | prompt_of(mid) | {"official": str(arguments.official)}
         script = str(HERE / "side_by_side" / "official_prediction.py")
         lines["microsoft, free, batch 1"] = ([arguments.official_python, script], turn)

@@ -14,6 +14,7 @@ PERMITTED = {
     "__init__": set(),
     "__main__": {"cli"},
     "card": {"task"},
+    "certainty": {"task"},
     "cli": set(),  # stages are named as text and imported when their command runs
     "errors": set(),
     "family": {"phi3_v"},
@@ -40,6 +41,7 @@ PERMITTED = {
         "build.rows",
         "build.sources",
         "build.table",
+        "certainty",
     },
     "train": {
         "vlm",
@@ -52,7 +54,16 @@ PERMITTED = {
         "evaluate.scores",
     },
     "prefer": {"build.dataset", "evaluate.scores", "predict", "task", "tracking", "train", "vlm"},
-    "evaluate": {"card", "predict", "task", "build.dataset"},
+    "calibrate": {
+        "build.dataset",
+        "certainty",
+        "evaluate.figures",
+        "evaluate.intervals",
+        "evaluate.scores",
+        "predict",
+        "task",
+    },
+    "evaluate": {"build.dataset", "card", "certainty", "predict", "task"},
     "curve": {"build.dataset", "evaluate", "task", "train"},
     "doctor": {"phi3_v", "predict", "vlm"},
 }

@@ -90,6 +90,14 @@ COMMANDS = {
             " --max-rows 2000",
         ),
     ),
+    "calibrate": Command(
+        "loupe.calibrate:calibrate_model",
+        declared.CalibrateOptions,
+        (
+            "loupe calibrate --model model --dataset data",
+            "loupe calibrate --model model --dataset new-house --overwrite",
+        ),
+    ),
     "evaluate": Command(
         "loupe.evaluate:evaluate_model",
         declared.EvaluateOptions,

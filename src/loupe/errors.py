@@ -10,6 +10,7 @@ LoupeError
 ├── TrainError         a training run that cannot start or cannot go on
 ├── StoppedError       a run that a signal ended, with a whole checkpoint to go on from
 ├── PreferError        preference tuning that cannot start or has nothing to learn from
+├── CalibrationError   a calibration that cannot be made, read or used
 ├── EvaluateError      an evaluation that cannot be made
 ├── PredictError       a picture or answer that cannot be had
 └── MissingExtraError  a feature whose optional packages are not installed
@@ -62,6 +63,10 @@ class StoppedError(LoupeError):
 
 class PreferError(LoupeError):
     """Preference tuning that cannot start, or that has nothing to learn from."""
+
+
+class CalibrationError(LoupeError):
+    """A calibration that cannot be made, read or used."""
 
 
 class EvaluateError(LoupeError):

@@ -76,11 +76,11 @@ class Progress:
         left = round((self._total - self._counted) / rate)
         failures = "".join(f" · {name} {count:,}" for name, count in self._failures.items())
         logger.info(
-            "%3.0f %% · %s pictures, %s · %d:%02d left%s",
+            "%3.0f %% · %s pictures, %s · %s left%s",
             100 * self._counted / self._total,
             f"{self._counted:,}",
             show_rate(rate),
-            *divmod(left, 60),
+            _show_clock(left),
             failures,
         )
 
@@ -88,3 +88,10 @@ class Progress:
 def show_rate(per_second: float) -> str:
     """Give a rate in words, with two digits at least where it is not tiny."""
     return f"{per_second:.0f} a second" if per_second >= 9.95 else f"{per_second:.2g} a second"
+
+
+def _show_clock(seconds: int) -> str:
+    minutes, hours = seconds // 60, seconds // 3600
+    if not hours:
+        return f"{minutes}:{seconds % 60:02}"
+    return f"{hours}:{minutes % 60:02}:{seconds % 60:02}"

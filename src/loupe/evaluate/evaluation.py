@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from loupe.evaluate.certainty import Certainty
 from loupe.evaluate.intervals import Interval
 from loupe.evaluate.look import Seen
 from loupe.evaluate.maps import Maps
@@ -47,6 +48,8 @@ class Evaluation:
     """Whose picture each row had in the shuffled twin."""
     notes: tuple[str, ...]
     seconds: float
+    certainty: Certainty | None = None
+    """How far the model's own certainty can be trusted; None where it has no calibration."""
 
     @property
     def verdict(self) -> str:
@@ -104,6 +107,7 @@ class Evaluation:
                 for score, part in self.slices.worst.items()
             },
             "maps": None if self.maps is None else self.maps.to_dict(rows),
+            "certainty": None if self.certainty is None else self.certainty.to_dict(),
             "notes": list(self.notes),
             "options": asdict(self.options),
             "seconds": round(self.seconds, 1),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from loupe.predict import Predictor
+    from loupe.predict.readings import Reading
 
 __all__ = ["Looker", "Seen", "make_thumbnail"]
 
@@ -40,6 +41,8 @@ class Seen:
     """Of all of a row's pictures, the main one first."""
     thumbnails: tuple[bytes, ...]
     """JPEG of the main picture; only the first rows have one."""
+    readings: tuple[Reading, ...] = ()
+    """What the model might have said of each row; empty where that was not asked for."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,8 @@ class Looker:
     """How many rows get a thumbnail."""
     tick: Callable[[int], object]
     """Told the number of pictures done since last time."""
+    reads: bool = False
+    """Whether to keep what the model might have said of each row."""
 
     def answer(self, pictures: Sequence[list[Image]]) -> list[Answer]:
         """Answer rows by their pictures, greedily and free-running; prices are read as asked."""
@@ -89,13 +94,20 @@ class Looker:
     def see(self, rows: Rows) -> Seen:
         """Answer the rows' pictures and keep what the baselines and the report need."""
         answers: list[Answer] = []
+        readings: list[Reading] = []
         free: list[Answer] = []
         sizes: list[tuple[tuple[int, int], ...]] = []
         thumbnails: list[bytes] = []
         blocks: list[dict[str, Values]] = []
         for numbers in self._bites(rows):
             pictures = [rows.split.pictures(number) for number in numbers]
-            answers += self.answer(pictures)
+            if self.reads:
+                said = self._answer(pictures, self.decoding, "said")
+                found = self.predictor.read(pictures, said, batch_size=self.batch_size)
+                readings += found
+                answers += [each.read(self.predictor.task, self.price) for each in found]
+            else:
+                answers += self.answer(pictures)
             if self.decoding != "free":
                 free += self._answer_freely(pictures, answers[-len(pictures) :])
             mains = [row[0] for row in pictures]
@@ -109,6 +121,7 @@ class Looker:
             _joined(blocks),
             tuple(sizes),
             tuple(thumbnails),
+            tuple(readings),
         )
 
     def vectors(self, rows: Rows) -> dict[str, Values]:

@@ -83,7 +83,9 @@ def _check_numbers(options: EvaluateOptions) -> None:
 
 def find_most_pictures(options: EvaluateOptions) -> int | None:
     """Give how many of a row's pictures are shown: as asked, else as in training; None for all."""
-    return options.pictures or read_training_record(options.model).get("pictures")
+    from loupe.predict import pictures_beside
+
+    return options.pictures or pictures_beside(options.model)
 
 
 def _origin(options: EvaluateOptions, dataset: Dataset) -> tuple[str, ...]:

@@ -78,6 +78,8 @@ def write_predictions(evaluation: Evaluation, path: Path) -> None:
         columns |= _answers(task, f"{twin.system.name}_", twin.system.answers)
     if evaluation.shuffled is not None:
         columns["shuffled_row_id"] = [rows.ids[other] for other in evaluation.shuffled]
+    if evaluation.certainty is not None:
+        columns |= evaluation.certainty.columns()
     pq.write_table(pa.table(columns), path)
 
 

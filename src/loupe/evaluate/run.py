@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from loupe.card import replace_test_scores
 from loupe.evaluate.card import describe_test_scores
+from loupe.evaluate.certainty import find_calibration, measure_certainty
 from loupe.evaluate.evaluation import Evaluation
 from loupe.evaluate.look import Looker, Seen
 from loupe.evaluate.maps import Maps, make_maps
@@ -32,6 +33,7 @@ from loupe.task import Answer, Task
 
 if TYPE_CHECKING:
     from loupe.build.dataset import Dataset
+    from loupe.certainty import Calibration
     from loupe.predict import Predictor
 
 __all__ = ["evaluate", "evaluate_model"]
@@ -63,7 +65,8 @@ def evaluate(
     with staged_folder(Path(options.output), overwrite=options.overwrite) as folder:
         started = time.monotonic()
         material = read_material(dataset, options)
-        evaluation = _evaluate(material, load_predictor, options, started)
+        calibration = find_calibration(options)
+        evaluation = _evaluate(material, load_predictor, options, calibration, started)
         scores = evaluation.to_dict()
         write_predictions(evaluation, folder / PREDICTIONS)
         save_options(options, folder)
@@ -93,6 +96,7 @@ def _evaluate(
     material: Material,
     load_predictor: Callable[[], Predictor],
     options: EvaluateOptions,
+    calibration: Calibration | None,
     started: float,
 ) -> Evaluation:
     measures = Measures(
@@ -103,7 +107,7 @@ def _evaluate(
         options.confidence,
         options.seed,
     )
-    answered = _answer(material, load_predictor, options)
+    answered = _answer(material, load_predictor, options, calibration)
     model, variants, twins, baselines, best = (
         tuple(measures.measure(system) for system in systems if system.role == role)
         for systems in [_systems(material, answered, options)]
@@ -131,6 +135,9 @@ def _evaluate(
         shuffled=answered.shuffled,
         notes=answered.notes + material.notes + tuple(_silence(twins)),
         seconds=time.monotonic() - started,
+        certainty=None
+        if calibration is None
+        else measure_certainty(calibration, measures, answered.seen, options, material.fingerprint),
     )
 
 
@@ -165,15 +172,20 @@ class Answered:
 
 
 def _answer(
-    material: Material, load_predictor: Callable[[], Predictor], options: EvaluateOptions
+    material: Material,
+    load_predictor: Callable[[], Predictor],
+    options: EvaluateOptions,
+    calibration: Calibration | None,
 ) -> Answered:
     predictor = load_predictor()
+    if calibration is not None:
+        calibration.check_use(predictor.task, options.decoding)
     notes = compare_tasks(material.task, predictor.task, material.rows, options)
     if (most_pictures := max(map(len, material.rows.split.picture_sizes()))) > 1:
         predictor.check_pictures(most_pictures)
     task, most = predictor.task, options.max_new_tokens
     most = most or _longest_answer(predictor, material)
-    answered = _look(material, predictor, options, most)
+    answered = _look(material, predictor, options, most, reads=calibration is not None)
     if options.maps:
         maps = _map(material, predictor, answered.seen, options)
         answered, notes = replace(answered, maps=maps), (*notes, *maps.doubts())
@@ -194,7 +206,12 @@ def _map(material: Material, predictor: Predictor, seen: Seen, options: Evaluate
 
 
 def _look(
-    material: Material, predictor: Predictor, options: EvaluateOptions, max_new_tokens: int
+    material: Material,
+    predictor: Predictor,
+    options: EvaluateOptions,
+    max_new_tokens: int,
+    *,
+    reads: bool,
 ) -> Answered:
     from tqdm import tqdm
 
@@ -209,6 +226,7 @@ def _look(
             options.price,
             MAX_TABLE_ROWS,
             bar.update,
+            reads,
         )
         logger.info("Answering %d pictures of split %s", len(rows), options.split)
         seen = looker.see(rows)

@@ -1,6 +1,7 @@
 """Every option of every stage, declared once: flag, YAML key, line of help and saved record."""
 
 from loupe.options.build import BuildOptions
+from loupe.options.calibrate import CalibrateOptions
 from loupe.options.compare import CompareOptions
 from loupe.options.curve import CurveOptions
 from loupe.options.doctor import DoctorOptions
@@ -15,6 +16,7 @@ from loupe.options.train import PARTS, TrainOptions
 __all__ = [
     "PARTS",
     "BuildOptions",
+    "CalibrateOptions",
     "CompareOptions",
     "CurveOptions",
     "Decoding",

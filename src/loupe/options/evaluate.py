@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from loupe.options.reading import Decoding, PriceReading
+from loupe.errors import OptionError
+from loupe.options.reading import Decoding, PriceReading, check_certainty
 
 __all__ = ["EvaluateOptions"]
 
@@ -51,8 +52,16 @@ class EvaluateOptions:
     """How answers are written: guided by the task's grammar, so that each parses, or freely, token
     by token the likeliest; guided, the rows are also answered freely, and the report shows both."""
     price: PriceReading = "said"
-    """How prices are read: as the answer says them, digit by digit the likeliest, or as the median
-    of all prices that the model might say there; the report then shows both."""
+    """How prices are read: as the answer says them, digit by digit the likeliest, or as the median,
+    mean or geometric mean of all prices that the model might say there; the report then shows
+    both."""
+    coverage: float | None = 0.9
+    """Where the model has a calibration (`loupe calibrate`): share of cases in which the intervals
+    that are scored shall hold the true price. None leaves certainty out."""
+    at_most_error: float | None = None
+    """Also score the prices that `loupe predict --at-most-error` would give; None gives all."""
+    error_confidence: float = 0.9
+    """With at_most_error: least share of given prices whose error is so small."""
     batch_size: int = 32
     """Pictures answered at a time."""
     max_new_tokens: int | None = None
@@ -70,3 +79,12 @@ class EvaluateOptions:
     """CPU threads; none means one per core."""
     overwrite: bool = False
     """Replace an evaluation that stands in the output folder."""
+
+    def __post_init__(self) -> None:
+        if self.at_most_error is not None and self.coverage is None:
+            raise OptionError(
+                "at_most_error needs the calibration, which coverage null leaves out."
+            )
+        check_certainty(
+            self.coverage, self.at_most_error, "error_confidence", self.error_confidence
+        )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from loupe.errors import OptionError
-from loupe.options.reading import Decoding, PriceReading
+from loupe.options.reading import Decoding, PriceReading, check_certainty
 
 __all__ = ["PredictOptions"]
 
@@ -46,8 +46,16 @@ class PredictOptions:
     """How answers are written: guided by the task's grammar, so that each parses, or freely, token
     by token the likeliest."""
     price: PriceReading = "said"
-    """How prices are read: as the answer says them, or as the median of all prices that the model
-    might say there."""
+    """How prices are read: as the answer says them, or as the median, mean or geometric mean of all
+    prices that the model might say there."""
+    coverage: float | None = None
+    """Tell of each price the interval that holds the true one in this share of cases, such as 0.9,
+    and of each choice how sure it is; needs `loupe calibrate`. None tells neither."""
+    at_most_error: float | None = None
+    """Give a price only where its error is at most this, relative to the truth, in `confidence` of
+    cases, else null with the reason; needs `loupe calibrate`. None gives all."""
+    confidence: float = 0.9
+    """With at_most_error: least share of given prices whose error is so small."""
     batch_size: int = 16
     """Most pictures answered at a time."""
     batch_tokens: int | None = 32_768
@@ -86,6 +94,7 @@ class PredictOptions:
             for name, (value, lowest) in least.items()
             if value < lowest
         ]
+        check_certainty(self.coverage, self.at_most_error, "confidence", self.confidence)
         problems = {
             " ".join(low): bool(low),
             "format parquet needs a folder to write. Add --output FOLDER.": (
@@ -94,8 +103,8 @@ class PredictOptions:
             "format table is for people, and output for any number of pictures. Drop one, or "
             "choose json or parquet.": self.format == "table" and self.output is not None,
             "together reads files and folders in this process and prints the answers; drop it, or "
-            "output and engine.": self.together and (
-                self.output is not None or self.engine != "local"
+            "output, engine, and what asks for certainty.": self.together and (
+                self.output is not None or self.engine != "local" or self.asks_certainty
             ),
             "retry goes on in a folder. Add --output FOLDER.": (
                 self.retry is not None and self.output is None
@@ -103,11 +112,20 @@ class PredictOptions:
             "retry keeps what is answered, and overwrite does not. Drop one.": (
                 self.retry is not None and self.overwrite
             ),
-            "price median is not read with engine vllm, which gives no prices that might have "
-            "been said. Choose --price said, or another engine.": (
-                self.engine == "vllm" and self.price == "median"
+            f"price {self.price} is not read with engine vllm, which gives no prices that might "
+            "have been said. Choose --price said, or another engine.": (
+                self.engine == "vllm" and self.price != "said"
+            ),
+            "coverage and at_most_error are not told with engine vllm, which gives nothing that "
+            "might have been said. Drop them, or choose another engine.": (
+                self.engine == "vllm" and self.asks_certainty
             ),
         }  # fmt: skip
         for problem, is_met in problems.items():
             if is_met:
                 raise OptionError(problem)
+
+    @property
+    def asks_certainty(self) -> bool:
+        """Whether answers shall tell how sure they are."""
+        return self.coverage is not None or self.at_most_error is not None

@@ -1,6 +1,6 @@
 """Read products off pictures: a model's free-running answers, parsed by its task."""
 
-from loupe.predict.predictor import Predictor, task_beside
+from loupe.predict.predictor import Predictor, pictures_beside, task_beside
 from loupe.predict.stage import PredictResult, predict_pictures
 
-__all__ = ["PredictResult", "Predictor", "predict_pictures", "task_beside"]
+__all__ = ["PredictResult", "Predictor", "pictures_beside", "predict_pictures", "task_beside"]

@@ -17,7 +17,7 @@ from loupe.task import Answer, Task
 
 __all__ = ["Answered", "Reader", "answer_each"]
 
-_MOST_FAILURES = 8  # in a row and without any answer: then it is not the pictures
+_MOST_FAILURES = 8  # in a row: then it is not the pictures, but a model or a GPU that is lost
 
 Answered = tuple[Asked, Answer | Rejection]
 
@@ -74,13 +74,13 @@ class _Answering:
     def __init__(self, reader: Reader, options: PredictOptions) -> None:
         self._reader = reader
         self._options = options
-        self._failures: int | None = 0  # None once a picture was answered
+        self._failures = 0  # in a row
 
     def answer(self, batch: Sequence[Opened]) -> list[Answered]:
         """Answer a batch.
 
         Raises:
-            PredictError: nothing but failures so far.
+            PredictError: one failure after the other.
         """
         options = self._options
         pictures = [each.picture for each in batch if not isinstance(each.picture, Rejection)]
@@ -95,7 +95,7 @@ class _Answering:
         except (RuntimeError, ValueError, PredictError) as error:  # out of memory is the first
             why = _first_line(error)  # its traceback would hold the batch in memory
         else:
-            self._failures = None
+            self._failures = 0
             return [(each.asked, answer) for each, answer in zip(batch, answers, strict=True)]
         if len(batch) > 1:
             half = len(batch) // 2
@@ -103,13 +103,13 @@ class _Answering:
         return [(batch[0].asked, self._give_up_on(batch[0], why))]
 
     def _give_up_on(self, opened: Opened, why: str) -> Rejection:
-        if self._failures is not None:
-            self._failures += 1
-            if self._failures == _MOST_FAILURES:
-                raise PredictError(
-                    f"The first {_MOST_FAILURES} pictures cannot be answered, one like the other: "
-                    f"{why}. Where memory is short, lower batch_size or the processor's num_crops."
-                )
+        self._failures += 1
+        if self._failures == _MOST_FAILURES:
+            raise PredictError(
+                f"{_MOST_FAILURES} pictures in a row cannot be answered: {why}. Where memory is "
+                "short, lower num_crops in preprocessor_config.json; what is done is kept, and "
+                "--retry failed tries these again."
+            )
         width, height = opened.size
         detail = f"{width}×{height} px cannot be answered: {why}"
         return Rejection(Reason.UNANSWERABLE, detail)

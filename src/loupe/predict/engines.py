@@ -70,8 +70,11 @@ class OneReader:
         return answer_each(self._reader, asked, options, scratch)
 
 
-def load_predictor(options: PredictOptions) -> Predictor:
-    """Load the model with its task, and its grammar where answers are guided."""
+def load_predictor(options: PredictOptions) -> Reader:
+    """Load the model with its task, and its grammar where answers are guided.
+
+    Where certainty is asked for, its answers tell it.
+    """
     predictor = Predictor.load(
         options.model,
         task=choose_task(options.model, options.task),
@@ -80,4 +83,8 @@ def load_predictor(options: PredictOptions) -> Predictor:
     )
     if options.decoding == "guided":
         _ = predictor.grammar  # which tells at once where there can be none
-    return predictor
+    if not options.asks_certainty:
+        return predictor
+    from loupe.predict.certainties import Certainties, SureReader
+
+    return SureReader(predictor, Certainties.prepare(options), options.decoding)

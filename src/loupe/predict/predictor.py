@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from loupe.predict.grammar import AnswerGrammar
+    from loupe.predict.readings import Reading
     from loupe.vlm import Pictures
 
-__all__ = ["Predictor", "task_beside"]
+__all__ = ["Predictor", "pictures_beside", "task_beside"]
 
 TASK_FILE = "task.yaml"
+TRAINING_RECORD = "training.json"
 CUDA_DTYPE = "bfloat16"  # elsewhere float32: bfloat16 is slow on most CPUs
 
 
@@ -88,10 +90,10 @@ class Predictor:
         Pictures are of any mode and size; of several the main one comes first.
 
         Guided decoding writes only what the task can parse, and cuts texts after `max_new_tokens`;
-        free decoding writes whatever is likeliest, and breaks off there. With `price` median, the
-        prices among an answer's values are the medians of what the model might say after its own
-        words, and `text` stays what it said. `progress` is called with the number of products
-        answered since its last call.
+        free decoding writes whatever is likeliest, and breaks off there. With another `price` than
+        said, the prices among an answer's values are the median, mean or geometric mean of what the
+        model might say after its own words, and `text` stays what it said. `progress` is called
+        with the number of products answered since its last call.
         """
         from loupe.predict.generation import generate_texts
 
@@ -100,29 +102,31 @@ class Predictor:
             batch = pictures[start : start + batch_size]
             texts = generate_texts(self, batch, max_new_tokens, decoding)
             parsed = [self.task.parse(text) for text in texts]
-            answers += self._read_medians(batch, parsed) if price == "median" else parsed
+            answers += parsed if price == "said" else self._read_prices(batch, parsed, price)
             if progress:
                 progress(len(batch))
         return answers
 
-    def _read_medians(
-        self, pictures: Sequence[Pictures], answers: Sequence[Answer]
-    ) -> list[Answer]:
-        from loupe.predict.prices import read_prices
+    def read(
+        self, pictures: Sequence[Pictures], answers: Sequence[Answer], *, batch_size: int = 16
+    ) -> list[Reading]:
+        """Read how likely a model is to say each price and each choice, given what it answered.
 
-        said = {place: answer.values for place, answer in enumerate(answers) if answer.values}
-        read = {place: dict(values) for place, values in said.items()}
-        shown = [pictures[place] for place in said]
-        prices = [name for name, field in self.task.fields.items() if field.type == "price"]
-        for name in prices if said else []:
-            distributions = read_prices(self, shown, [*said.values()], name)
-            for values, distribution in zip(read.values(), distributions, strict=True):
-                if len(distribution.values):
-                    values[name] = distribution.median()
-        return [
-            replace(answer, values=read.get(place, answer.values))
-            for place, answer in enumerate(answers)
-        ]
+        answers: of these products, prices as they were said.
+        """
+        from loupe.predict.readings import read_batch
+
+        starts = range(0, len(pictures), batch_size)
+        batches = [slice(start, start + batch_size) for start in starts]
+        return [each for at in batches for each in read_batch(self, pictures[at], answers[at])]
+
+    def _read_prices(
+        self, pictures: Sequence[Pictures], answers: Sequence[Answer], price: PriceReading
+    ) -> list[Answer]:
+        from loupe.predict.readings import read_batch
+
+        readings = read_batch(self, pictures, answers, choices=False)
+        return [each.read(self.task, price) for each in readings]
 
     def check_pictures(self, most: int) -> None:
         """Refuse a model that cannot be asked about so many pictures of one product.
@@ -151,3 +155,12 @@ def task_beside(model: str) -> Task:
     """Give the task in a model's folder, else the tutorial's."""
     path = Path(model) / TASK_FILE
     return Task.load(path if path.is_file() else None)
+
+
+def pictures_beside(model: str) -> int | None:
+    """Give how many of a product's pictures a model was trained with; None for all."""
+    try:
+        record = json.loads((Path(model) / TRAINING_RECORD).read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return record.get("pictures") if isinstance(record, dict) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import logging
 import signal
 import time
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from loupe.build.ledger import Rejection
 from loupe.build.parquet import FIELD_TYPES
 from loupe.build.progress import Progress, show_rate
+from loupe.certainty import Calibration
 from loupe.errors import LoupeError, PredictError, StoppedError
 from loupe.options import PredictOptions, save_options
 from loupe.predict.answer_files import JsonLines, ParquetParts
@@ -122,10 +124,15 @@ def _prepare(
         **{name: getattr(options, name) for name in ("decoding", "price", "max_new_tokens")},
         "keep": options.keep,
     }
+    if options.asks_certainty:
+        asked = {
+            name: getattr(options, name) for name in ("coverage", "at_most_error", "confidence")
+        }
+        terms |= asked | {"calibration": Calibration.load(options.model).digest()}
     folder.begin(terms, overwrite=options.overwrite, retry=options.retry == "failed")
     save_options(replace(options, overwrite=False, retry=None), folder.path)
     folder.take_up(
-        ParquetParts(folder.path, _schema(task, sources))
+        ParquetParts(folder.path, _schema(task, sources, certainty=options.asks_certainty))
         if options.format == "parquet"
         else JsonLines(folder.path / "answers.jsonl")
     )
@@ -147,7 +154,10 @@ def _answer_all(
     count, example, started = 0, None, time.monotonic()
     with Progress(total, "Answered") as progress:
         for answered in engine.answer(_until(stop, unknown), options, folder.scratch):
-            folder.add(answered, [_lay_out(each, describe(each)) for each in answered])
+            rows = [_lay_out(each, describe(each)) for each in answered]
+            if options.format == "parquet":
+                rows = [_as_columns(row) for row in rows]
+            folder.add(answered, rows)
             for _, found in answered:
                 failure = found if isinstance(found, Rejection) else None
                 example = failure.detail if failure and not example else example
@@ -176,7 +186,13 @@ def _lay_out(answered: Answered, described: dict[str, Any]) -> dict[str, Any]:
     return described | {"reason": str(found.reason)} | key
 
 
-def _schema(task: Task, sources: Sequence[Source]) -> pa.Schema:
+def _as_columns(row: dict[str, Any]) -> dict[str, Any]:
+    """Write certainty, whose fields differ from task to task, as JSON in one column."""
+    told = "certainty" in row
+    return row | ({"certainty": json.dumps(row["certainty"])} if told else {})
+
+
+def _schema(task: Task, sources: Sequence[Source], *, certainty: bool) -> pa.Schema:
     """Give the columns of Parquet parts."""
     import pyarrow as pa
 
@@ -196,7 +212,8 @@ def _schema(task: Task, sources: Sequence[Source]) -> pa.Schema:
         (name_field(name), FIELD_TYPES.get(field.type, pa.string()))
         for name, field in task.fields.items()
     ]
-    tail = [(name, pa.string()) for name in ("answer", "problem", "key")]
+    last = (*(["certainty"] if certainty else []), "answer", "problem", "key")
+    tail = [(name, pa.string()) for name in last]
     return pa.schema([*head, *joined, *fields, *tail])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 __all__ = ["PredictResult", "predict_pictures"]
 
 WIDEST_CELL = 48
+TOLD_APART = {"answer", "certainty", "left_out", "more_pictures", "problem"}
+"""Have no column, or come last."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,7 @@ def predict_pictures(options: PredictOptions) -> PredictResult | PredictedFolder
         PredictError: no picture is named, or none can be read; the task is not the model's; the
             folder cannot be written.
         StoppedError: a signal ended the run; what is in the folder is kept.
+        CalibrationError: certainty is asked for, and the model's calibration cannot give it.
         CheckpointError: no model can be loaded.
         TaskError: the task file declares no task.
         BuildError: a table cannot be read.
@@ -65,6 +71,8 @@ def predict_pictures(options: PredictOptions) -> PredictResult | PredictedFolder
     from loupe.predict.run import predict_into_folder
     from loupe.predict.sources import ask_each, find_sources
 
+    if options.asks_certainty:
+        _tell_certainty(options)
     if options.output is not None:
         return predict_into_folder(options, describe)
     sources = find_sources(options, None)
@@ -82,6 +90,14 @@ def predict_pictures(options: PredictOptions) -> PredictResult | PredictedFolder
     return PredictResult([describe(each) for each in answered], options.format)
 
 
+def _tell_certainty(options: PredictOptions) -> None:
+    """Tell what can be promised, or refuse, before anything is read."""
+    from loupe.predict.certainties import Certainties
+
+    for line in Certainties.prepare(options).shares_given():
+        logger.info(line)
+
+
 def describe(answered: Answered) -> dict[str, Any]:
     """Give the row of a picture: where it is, its fields or none, answer, problem."""
     asked, found = answered
@@ -95,15 +111,17 @@ def _describe(answer: Answer | str) -> dict[str, Any]:
     from loupe.predict.sources import name_field
 
     values = {name_field(name): value for name, value in (answer.values or {}).items()}
-    return {**values, "answer": answer.text, "problem": answer.problem}
+    # Of a SureAnswer, whose module loads torch: an answer may come from elsewhere.
+    certainty = getattr(answer, "certainty", None)
+    beside = {} if certainty is None else {"certainty": certainty}
+    return {**values, **beside, "answer": answer.text, "problem": answer.problem}
 
 
 def format_table(described: Sequence[Mapping[str, Any]]) -> str:
     """Lay the objects out in columns; a picture with a problem shows it in place of its fields."""
     found = dict.fromkeys(name for each in described for name in each)
-    others = {"more_pictures", "left_out", "answer", "problem"}
-    names = [*(name for name in found if name not in others), "problem"]
-    rows = [names, *([_cell(each.get(name)) for name in names] for each in described)]
+    names = [*(name for name in found if name not in TOLD_APART), "problem"]
+    rows = [names, *([_cell(_shown(each, name)) for name in names] for each in described)]
     if not any(row[-1] for row in rows[1:]):
         rows = [row[:-1] for row in rows]
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
@@ -112,6 +130,17 @@ def format_table(described: Sequence[Mapping[str, Any]]) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     )
+
+
+def _shown(described: Mapping[str, Any], name: str) -> Any:
+    """Give a field's value, with its interval or how sure it is where that is told."""
+    value, beside = described.get(name), (described.get("certainty") or {}).get(name, {})
+    if "withheld" in beside:
+        return "(withheld)"
+    if "interval" in beside:
+        low, high = beside["interval"]
+        return f"{value} ({low:.6g} to {high:.6g})"
+    return f"{value} ({100 * beside['confidence']:.0f} %)" if "confidence" in beside else value
 
 
 def _cell(value: Any) -> str:

@@ -24,3 +24,16 @@ def test_short_work_tells_nothing(caplog):
         for _ in range(100):
             shown.count(Entry(None, 1, 0, 0.0))
     assert not caplog.records
+
+
+def test_slow_work_is_told_of_every_five_minutes(monkeypatch, caplog):
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    with caplog.at_level(logging.INFO), progress.Progress(100_000, "Answered") as shown:
+        for _ in range(800):
+            now[0] += 2
+            shown.count_one(None)
+    told = [record.getMessage() for record in caplog.records]
+    assert told[0] == "  0 % · 150 pictures, 0.5 a second · 55:28:20 left"
+    assert told[-1] == "Answered 800 pictures, 0.5 a second"
+    assert len(told) == 6

@@ -1,3 +1,4 @@
+import re
 from itertools import islice
 
 import numpy as np
@@ -8,6 +9,7 @@ from PIL import Image
 from loupe import vlm
 from loupe.predict import Predictor
 from loupe.predict.prices import PriceDistribution, _numeric_tokens, read_prices
+from loupe.predict.readings import POINTS
 from loupe.sample import draw_picture, draw_products, picture_rng
 
 VALUES = [
@@ -96,3 +98,92 @@ def test_quantiles_are_prices_that_may_be_said():
     assert prices.median() == 20.0
     with pytest.raises(ValueError, match="no price"):
         PriceDistribution(np.zeros(0), np.zeros(0), 1.0).median()
+
+
+def brute_force(predictor, picture, values, least):
+    """Every price whose beginnings are likely enough, each in a forward pass of its own."""
+    task, processor = predictor.task, predictor.processor
+    answer, places = task.format_fields(values)
+    prompt = vlm.make_dialogue(processor, task.question).prompt
+    text = prompt + answer[: places["full_price"][0]].rstrip()
+    inputs = dict(processor(text=[text], images=[[picture]], return_tensors="pt"))
+    numeric, found = _numeric_tokens(processor.tokenizer), {}
+
+    def follow(tokens, said, share):
+        more = torch.tensor([tokens], dtype=torch.long)
+        whole = torch.cat([inputs["input_ids"], more], dim=1)
+        asked = {**inputs, "input_ids": whole, "attention_mask": torch.ones_like(whole)}
+        with torch.inference_mode():
+            following = predictor.model(**asked).logits[0, -1].double().softmax(dim=-1)
+        try:
+            value = task.fields["full_price"].parse(said.strip())
+        except ValueError:
+            pass
+        else:
+            ended = share * (1 - sum(float(following[token]) for token, _ in numeric))
+            found[value] = found.get(value, 0.0) + ended
+        for token, piece in numeric:
+            grown = share * float(following[token])
+            if grown >= least and re.fullmatch(r" ?(\d+\.?\d*)?", said + piece):
+                follow([*tokens, token], said + piece, grown)
+
+    follow([], "", 1.0)
+    return found
+
+
+def test_all_prices_are_those_of_brute_force(base, monkeypatch):
+    least = 0.04
+    monkeypatch.setattr("loupe.predict.prices.LEAST_SHARE", least)
+    (found,) = read_prices(base, PICTURES[:1], VALUES[:1], "full_price")
+    expected = brute_force(base, PICTURES[0], VALUES[0], least)
+    assert len(expected) > 5
+    assert dict(zip(found.values, found.shares, strict=True)) == pytest.approx(expected, abs=1e-5)
+    assert found.unread == pytest.approx(1 - sum(expected.values()), abs=1e-4)
+
+
+def test_means_deviation_and_probability_are_those_of_what_was_read():
+    prices = PriceDistribution(np.array([10.0, 40.0]), np.array([0.3, 0.3]), 0.4)
+    assert prices.mean() == 25.0
+    assert prices.geometric_mean() == pytest.approx(20.0)
+    assert prices.log_deviation() == pytest.approx(np.log(2))
+    assert prices.probability(40.0) == 0.3
+    assert prices.probability(20.0) == 0.0
+
+
+def test_a_price_of_nothing_has_no_logarithm():
+    free = PriceDistribution(np.array([0.0, 5.0]), np.array([0.5, 0.5]), 0.0)
+    assert (free.mean(), free.log_deviation()) == (2.5, 0.0)
+    assert free.geometric_mean() == pytest.approx(5.0)
+    nothing = PriceDistribution(np.array([0.0]), np.array([1.0]), 0.0)
+    assert (nothing.geometric_mean(), nothing.log_deviation()) == (0.0, np.inf)
+
+
+@pytest.mark.parametrize(
+    ("share", "best"), [("median", "absolute"), ("mean", "square"), ("geometric", "log square")]
+)
+def test_each_reading_minimises_its_own_error(share, best):
+    generator = np.random.default_rng(5)
+    values = np.sort(generator.lognormal(5, 1, 30))
+    prices = PriceDistribution(values, generator.dirichlet(np.ones(30)), 0.0)
+    errors = {
+        "absolute": lambda at: (prices.shares * np.abs(values - at)).sum(),
+        "square": lambda at: (prices.shares * (values - at) ** 2).sum(),
+        "log square": lambda at: (prices.shares * (np.log(values) - np.log(at)) ** 2).sum(),
+    }
+    point = POINTS[share](prices)
+    for other in (*values, point * 0.99, point * 1.01):
+        assert errors[best](point) <= errors[best](other) + 1e-9
+
+
+@pytest.mark.parametrize("price", ["median", "mean", "geometric"])
+def test_readings_are_rounded_to_the_fields_decimals(base, price):
+    said = base.predict(PICTURES, price="said")
+    for one, other, reading in zip(
+        said, base.predict(PICTURES, price=price), base.read(PICTURES, said), strict=True
+    ):
+        assert reading.read(base.task, price) == other
+        assert other.text == one.text
+        if other.values:
+            point = POINTS[price](reading.prices["full_price"])
+            assert other.values["full_price"] == round(point, 1)
+            assert reading.read(base.task, "said") == one

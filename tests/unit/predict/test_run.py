@@ -226,8 +226,17 @@ def test_picture_that_the_model_cannot_take_costs_itself_alone(pictures, tmp_pat
 
 def test_model_that_answers_nothing_ends_the_run(pictures, tmp_path, colours):
     colours.fails_at = set(range(256))
-    with pytest.raises(PredictError, match=r"first 8 pictures cannot be answered.*CUDA out of mem"):
+    with pytest.raises(PredictError, match=r"8 pictures in a row cannot be answered: CUDA out of"):
         predict(pictures, tmp_path / "out")
+
+
+def test_model_that_is_lost_half_way_ends_the_run_and_spoils_little(pictures, tmp_path, colours):
+    colours.fails_at = set(range(8, 256))
+    with pytest.raises(PredictError, match="8 pictures in a row"):
+        predict(pictures, tmp_path / "out")
+    assert len(read_lines(tmp_path / "out" / "answers.jsonl")) == 7
+    colours.fails_at = set()
+    assert predict(pictures, tmp_path / "out", retry="failed").counts.answered == 19
 
 
 # What follows runs the real command on a real, tiny model.

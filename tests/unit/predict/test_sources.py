@@ -5,7 +5,7 @@ from PIL import Image
 
 from loupe.build import build_dataset
 from loupe.build.rows.locate import Embedded, LocalFile
-from loupe.errors import DatasetError, PredictError
+from loupe.errors import BuildError, DatasetError, PredictError
 from loupe.options import BuildOptions, PredictOptions
 from loupe.predict.sources import ask_each, find_sources
 
@@ -109,4 +109,7 @@ def test_column_of_bytes_is_not_kept(tmp_path):
         ask(tmp_path / "shop.parquet", keep=["mask"])
     (asked,) = ask(tmp_path / "shop.parquet")
     assert asked.columns == {"picture": None, "row": 1}
+    pq.write_table(pa.table({"image": table["image"]}), tmp_path / "bare.parquet")
+    with pytest.raises(BuildError, match=r"columns of bytes alone \(image\)"):
+        ask(tmp_path / "bare.parquet")
     assert isinstance(asked.place, Embedded)

@@ -30,10 +30,16 @@ def read_parquet(paths: Sequence[Path], name: str, how: Reading) -> Table:
     """Read files of the same columns, one after the other; a column that one lacks is empty there.
 
     Raises:
-        BuildError: a file is not Parquet, two files disagree on a type, or there is no row.
+        BuildError: a file is not Parquet, two files disagree on a type, there is no row, or no
+            column but of bytes.
     """
     schema = _join_schemas(paths)
     with_bytes = tuple(field.name for field in schema if holds_bytes(field))
+    if with_bytes and len(with_bytes) == len(schema):
+        raise BuildError(
+            f"Table {name!r} has columns of bytes alone ({', '.join(with_bytes)}); expected one "
+            "beside them, such as an id. Add one."
+        )
     without = pa.schema([field for field in schema if field.name not in with_bytes])
     arrow = keep_batches(without, _read_batches(paths, without), how.scratch)
     if not arrow.num_rows:

@@ -35,11 +35,11 @@ def _choice_filters(evaluation: Evaluation) -> Iterator[str]:
 
 def _number_filters(evaluation: Evaluation) -> Iterator[str]:
     task = evaluation.measures.task
-    for column, field in enumerate(task.fields, start=2):  # after the picture and the row's name
+    for field in task.fields:
         if is_number(task, field):
             yield (
                 f'<label>{escape(field)} off by more than <input type="number" min="0" step="5" '
-                f'class="above" data-column="{column}" placeholder="0"> %</label>'
+                f'class="above" data-field="{escape(field)}" placeholder="0"> %</label>'
             )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from loupe.evaluate.evaluation import Evaluation
+from loupe.evaluate.figures import show_number
 from loupe.evaluate.maps import FLAT, MOST_CORRELATION, FieldMap, Maps, RowMaps
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ HEAT_SHARE = 0.85  # of the colour where the drop is largest
 FULL_NATS = 1.0  # a map whose largest drop is less stays paler
 PALE = 0.35  # by how much the grey picture beneath is brightened
 QUALITY = 80
+MOST_NATS = math.log(1e6)  # beyond, a number tells nobody anything
 
 
 def render_maps(evaluation: Evaluation) -> Iterator[str]:
@@ -82,8 +84,9 @@ def _row(evaluation: Evaluation, each: RowMaps) -> str:
 def _explain(held: FieldMap) -> str:
     if held.largest < FLAT:
         return "no part decided"
-    times = math.exp(min(held.largest, 50.0))
-    said = f"up to {times:,.3g} times less likely"
+    is_huge = held.largest > MOST_NATS
+    times = "more than a million" if is_huge else show_number(math.exp(held.largest))
+    said = f"up to {times} times less likely"
     return (
         said if held.correlation is None else f"{said}; random weights {_signed(held.correlation)}"
     )

@@ -14,6 +14,7 @@ from loupe.evaluate.figures import figure_of, show_range
 from loupe.evaluate.intervals import Interval
 from loupe.evaluate.report.breakdown import render_scatters, render_slices
 from loupe.evaluate.report.browser import render_filters, write_neighbours
+from loupe.evaluate.report.certainty import render_certainty
 from loupe.evaluate.report.evidence import render_everything, render_gains, render_ladders
 from loupe.evaluate.report.maps import render_maps
 from loupe.evaluate.report.rows import MAX_TABLE_ROWS, render_examples, render_rows
@@ -40,6 +41,11 @@ SECTIONS = {
         "Answered against true",
         "On the dashed line an answer is exact; in the shaded band it is within 25 % of the truth. "
         "A point leads to its row.",
+        "div",
+    ),
+    "certainty": (
+        "How sure it is, and whether that holds",
+        "Intervals and confidences were calibrated on validation rows (`loupe calibrate`).",
         "div",
     ),
     "slices": (
@@ -69,6 +75,7 @@ def render_report(evaluation: Evaluation) -> str:
         ladders="\n".join(render_ladders(evaluation)),
         everything=render_everything(evaluation),
         scatters=_section("scatters", render_scatters(evaluation)),
+        certainty=_section("certainty", render_certainty(evaluation)),
         slices=_section("slices", render_slices(evaluation)),
         maps=_section("maps", render_maps(evaluation)),
         states="".join(f'<option value="{escape(f)}">{escape(f)} wrong</option>' for f in fields),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
 
@@ -108,7 +108,10 @@ def _cells(
         said = None if answer.values is None else answer.values[field]
         shown = None if said is None else str(said)
         if is_number(task, field):
-            yield field, _number_cell(kind, true, said, float(found[f"{field}_ape"][row]))
+            cell = _number_cell(kind, true, said, float(found[f"{field}_ape"][row]))
+            sure = evaluation.certainty
+            between = sure.between(field, row) if sure else ""
+            yield field, replace(cell, remark=" · ".join(filter(None, [cell.remark, between])))
             continue
         right = bool(found[f"{field}_right"][row])
         error, remark = 1.0 - right, ""
