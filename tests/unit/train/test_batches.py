@@ -173,14 +173,14 @@ def test_a_batch_has_the_mean_loss_of_its_samples(make, request, family):
 
 def test_a_varied_picture_differs_from_pass_to_pass_and_not_within(predictor, make):
     rows, _ = make.rows(predictor, 2, seed=5)
-    first, again, second = (np.asarray(rows[0, epoch].picture) for epoch in (0, 0, 1))
+    first, again, second = (np.asarray(rows[0, epoch].pictures[0]) for epoch in (0, 0, 1))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, second)
 
 
 def test_pictures_are_left_alone_without_a_seed(predictor, make):
     rows, _ = make.rows(predictor, 2)
-    assert np.array_equal(rows[0, 0].picture, rows[0, 1].picture)
+    assert np.array_equal(rows[0, 0].pictures[0], rows[0, 1].pictures[0])
     assert len(rows) == 2
     assert rows.lengths == [len(example) for example in rows.examples]
 

@@ -12,7 +12,7 @@ TABLE = ["id", "title", "category3_code", "full_price", "imageurl", "image"]
 
 
 def resolve(available=TABLE, task=TASK, **changes):
-    settings = {"picture": None, "row_id": None, "fields": {}, "group_by": []} | changes
+    settings = {"pictures": None, "row_id": None, "fields": {}, "group_by": []} | changes
     return resolve_columns(available, task, **settings)
 
 
