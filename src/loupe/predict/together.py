@@ -29,14 +29,20 @@ def predict_together(options: PredictOptions) -> list[dict[str, Any]]:
         CheckpointError: no model can be loaded, or it takes one picture at a time.
         TaskError: the task file declares no task.
     """
-    from loupe.predict.engines import load_predictor
+    from loupe.predict.predictor import Predictor
+    from loupe.predict.tasks import choose_task
 
     products = find_products(options.pictures)
     if not products:
         raise PredictError(
             f"There is no picture in {', '.join(options.pictures)}; name picture files or folders."
         )
-    predictor = load_predictor(options)
+    predictor = Predictor.load(
+        options.model,
+        task=choose_task(options.model, options.task),
+        device=options.device,
+        threads=options.threads,
+    )
     predictor.check_pictures(max(map(len, products)))
     answered = list(_answer_each(predictor, products, options))
     problems = [str(each["problem"]) for each in answered if each["answer"] is None]
