@@ -82,7 +82,8 @@ class FakePredictor:
         progress=None,
     ):
         self.asked.append(len(pictures))
-        answers = [self.answer(main) for main, *_ in pictures]
+        mains = [each[0] if isinstance(each, list) else each for each in pictures]
+        answers = [self.answer(main) for main in mains]
         if price == "said":
             return answers
         return [
