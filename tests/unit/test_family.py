@@ -7,7 +7,7 @@ from loupe import vlm
 from loupe.errors import CheckpointError, TrainError
 from loupe.options import TrainOptions
 from loupe.predict import Predictor
-from loupe.predict.prices import _Beginning, _Tree
+from loupe.predict.prices import _Beginning, _PriceTree
 from loupe.task import Task
 from loupe.train.batches import IGNORED_LABEL, Collator
 from loupe.train.examples import Encoder, Sample
@@ -196,7 +196,7 @@ def test_a_batch_answers_what_single_pictures_do(predictor):
 
 @torch.inference_mode()
 def test_beginnings_of_prices_are_as_likely_as_when_said_alone(predictor):
-    tree = _Tree(predictor, PICTURES, ROWS, "full_price")
+    tree = _PriceTree(predictor, PICTURES, ROWS, "full_price")
     first, second, third = (token for token, piece in tree._numeric if piece in {"1", "2", "5"})
     tree.follow([[_Beginning("", 0.0, -1)]] * 2)
     tree.follow([[_Beginning("", 0.0, first), _Beginning("", 0.0, second)]] * 2)

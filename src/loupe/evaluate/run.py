@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loupe.card import replace_test_scores
+from loupe.errors import CheckpointError, MissingExtraError, PredictError
 from loupe.evaluate.card import describe_test_scores
 from loupe.evaluate.certainty import find_calibration, measure_certainty
 from loupe.evaluate.evaluation import Evaluation
@@ -186,23 +187,46 @@ def _answer(
     task, most = predictor.task, options.max_new_tokens
     most = most or _longest_answer(predictor, material)
     answered = _look(material, predictor, options, most, reads=calibration is not None)
-    if options.maps:
-        maps = _map(material, predictor, answered.seen, options)
-        answered, notes = replace(answered, maps=maps), (*notes, *maps.doubts())
     answered = replace(answered, notes=notes)
+    if options.maps:
+        answered = _add_maps(answered, material, predictor, options)
     del predictor  # before the other is loaded, so that they need not fit into memory together
-    if material.untuned is None:
-        return answered
-    logger.info("Answering them by %s, as it was before fine-tuning", material.untuned)
-    untuned = answer_untuned(material.untuned, task, material.rows, options, most)
-    return replace(answered, untuned=untuned)
+    if material.untuned is not None:
+        answered = _add_untuned(
+            answered,
+            material.untuned,
+            lambda base: answer_untuned(base, task, material.rows, options, most),
+        )
+    return answered
 
 
-def _map(material: Material, predictor: Predictor, seen: Seen, options: EvaluateOptions) -> Maps:
+def _add_maps(
+    answered: Answered, material: Material, predictor: Predictor, options: EvaluateOptions
+) -> Answered:
+    """Map what decided; where that cannot be, the answers that are there are worth a note."""
     logger.info("Mapping what decided in %d pictures", options.maps)
-    return make_maps(
-        predictor, material.rows, seen.answers, options.maps, options.batch_size, options.seed
-    )
+    try:
+        maps = make_maps(
+            predictor,
+            material.rows,
+            answered.seen.answers,
+            options.maps,
+            options.batch_size,
+            options.seed,
+        )
+    except PredictError as error:
+        return replace(answered, notes=(*answered.notes, f"There are no maps. {error}"))
+    return replace(answered, maps=maps, notes=(*answered.notes, *maps.doubts()))
+
+
+def _add_untuned(answered: Answered, base: str, ask: Callable[[str], System]) -> Answered:
+    """Let the checkpoint before fine-tuning answer; where it cannot be loaded, note that."""
+    logger.info("Answering them by %s, as it was before fine-tuning", base)
+    try:
+        return replace(answered, untuned=ask(base))
+    except (CheckpointError, MissingExtraError) as error:
+        note = f"The checkpoint before fine-tuning is left out. {error}"
+        return replace(answered, notes=(*answered.notes, note))
 
 
 def _look(

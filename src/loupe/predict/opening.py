@@ -120,6 +120,9 @@ def _open(
         return Opened(asked, fit(picture), picture.size)
     except PredictError as error:
         return Opened(asked, Rejection(_reason_of(error), str(error)))
+    except OSError as error:  # of a path: too long, or through a folder that is closed to us
+        detail = f"{asked.columns['picture']!r}: {error.strerror}"
+        return Opened(asked, Rejection(Reason.MISSING_PICTURE, detail))
     except ValueError as error:  # of a picture that is too narrow to be fitted
         return Opened(asked, Rejection(Reason.UNANSWERABLE, str(error)))
 

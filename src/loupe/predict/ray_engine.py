@@ -100,7 +100,7 @@ class RayCluster:
         threads = options.threads or max(1, cores // count)
         worker = ray.remote(_Worker).options(
             num_gpus=min(1.0, gpus / count),
-            num_cpus=1,
+            num_cpus=min(1.0, cores / count),
             max_restarts=_RESTARTS,
             max_task_retries=_RESTARTS,
         )

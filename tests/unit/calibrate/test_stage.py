@@ -9,7 +9,7 @@ import pytest
 
 from loupe.calibrate import calibrate_model
 from loupe.certainty import CALIBRATION, Calibration
-from loupe.errors import CalibrationError, OptionError
+from loupe.errors import CalibrationError, OptionError, PredictError
 from loupe.evaluate import evaluate_model
 from loupe.options import CalibrateOptions, EvaluateOptions, PredictOptions
 from loupe.predict import predict_pictures
@@ -122,7 +122,7 @@ def test_prices_that_are_not_sure_enough_are_withheld(calibrated, predict, model
     path.write_text(json.dumps(held), "utf-8")
     caplog.set_level("INFO", "loupe")
     found = predict(at_most_error=0.15, confidence=0.9).pictures
-    assert "holds for 50 % of the calibration's answers" in caplog.text
+    assert "full_price: given for 50 % of the calibration's rows, of which 100.0 %" in caplog.text
     for each in found:  # a random model is never as sure as that
         assert each["full_price"] is None
         assert "less sure" in each["certainty"]["full_price"]["withheld"]
@@ -134,6 +134,22 @@ def test_prices_that_are_not_sure_enough_are_withheld(calibrated, predict, model
     record["log_errors"] = {name: [0.0] * rows for name in record["log_errors"]}
     path.write_text(json.dumps(held), "utf-8")
     assert all(each["full_price"] is not None for each in predict(at_most_error=0.15).pictures)
+
+
+@pytest.mark.parametrize("form", ["json", "parquet"])
+def test_a_folder_of_answers_holds_certainty_of_one_kind(calibrated, predict, tmp_path, form):
+    output = tmp_path / "answers"
+    predict(coverage=0.8, output=str(output), format=form)
+    if form == "json":
+        lines = (output / "answers.jsonl").read_text("utf-8").splitlines()
+        told = [json.loads(line)["certainty"] for line in lines]
+    else:
+        (path,) = output.glob("answers-*.parquet")
+        told = [json.loads(each) for each in pq.read_table(path)["certainty"].to_pylist()]
+    assert len(told) == 3
+    assert all(len(each["full_price"]["interval"]) == 2 for each in told)
+    with pytest.raises(PredictError, match="coverage"):
+        predict(coverage=0.9, output=str(output), format=form)
 
 
 @pytest.mark.parametrize("changes", [{"coverage": 0.9}, {"at_most_error": 0.15}])

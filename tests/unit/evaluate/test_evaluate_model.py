@@ -56,6 +56,19 @@ def test_what_decided_is_drawn_over_the_pictures(dataset, tiny_checkpoint, optio
     assert text.count('alt="what decided full_price"') == 2
 
 
+def test_a_base_that_cannot_be_loaded_costs_no_answers(dataset, tiny_checkpoint, options, tmp_path):
+    model, base = tmp_path / "model", tmp_path / "base"
+    shutil.copytree(tiny_checkpoint, model)
+    base.mkdir()
+    (model / "training.json").write_text(json.dumps({"base": str(base)}), "utf-8")
+    asked = replace(options, model=str(model), dataset=str(dataset), max_new_tokens=4, max_rows=2)
+    result = evaluate_model(replace(asked, untuned=True, baseline_rows=0))
+    assert result.scores["counts"]["rows"] == 2
+    assert result.scores["baselines"] == {}
+    (note,) = (note for note in result.scores["notes"] if "before fine-tuning" in note)
+    assert "has no config.json" in note
+
+
 def test_the_model_before_its_fine_tuning_answers_too(dataset, tiny_checkpoint, options, tmp_path):
     model = tmp_path / "model"
     shutil.copytree(tiny_checkpoint, model)

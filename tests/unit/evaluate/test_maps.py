@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from loupe.errors import PredictError
 from loupe.evaluate.maps import FLAT, make_maps, rank_correlation
 from loupe.evaluate.rows import read_rows
 from loupe.evaluate.run import evaluate
@@ -66,6 +67,15 @@ def test_maps_that_depend_on_the_weights_pass_it(run, weights):
     text = Path(result.report).read_text("utf-8")
     assert "Random weights give other maps, as they must" in text
     assert text.count('alt="what decided title"') == 3
+
+
+def test_maps_that_cannot_be_made_cost_no_answers(run, weights):
+    def refuse():
+        raise PredictError("Maps need a fast tokenizer.")
+
+    scores = run(refuse, maps=2).scores
+    assert scores["maps"] is None
+    assert "There are no maps. Maps need a fast tokenizer." in scores["notes"]
 
 
 def test_without_being_asked_for_there_are_none(run, weights):

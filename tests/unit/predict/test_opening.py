@@ -78,6 +78,13 @@ def test_paths_of_a_table_do_not_leave_its_folder(tmp_path):
     ]
 
 
+def test_name_that_no_file_can_have_is_a_missing_picture(tmp_path):
+    (tmp_path / "shop.csv").write_text(f"id,image\n1,{'x' * 300}.png\n")
+    (opened,) = open_all(options(tmp_path / "shop.csv"))
+    assert str(opened.picture.reason) == "missing_picture"
+    assert opened.picture.detail.endswith("File name too long")
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
