@@ -87,7 +87,8 @@ def write_dataset(folder: Path, contents: Contents, task: Task, options: BuildOp
         fingerprint=_fingerprint(closed, digests),
         more_images=tally.count_more() if contents.has_more else None,
     )
-    export_dataset(folder, closed, options.export, counts)
+    # By the task as it was given: a held-out row may have a choice that no training row has.
+    export_dataset(folder, task, options.export, counts)
     write_profile(folder, closed, options.source, record.to_dict())
     _write_record(folder / FINISHED_FILE, record, closed, options)
     return record

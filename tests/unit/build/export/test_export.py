@@ -141,6 +141,17 @@ def test_pictures_are_written_once_for_all_formats(built):
     assert len(list((built / "export" / "images").iterdir())) == kept
 
 
+def test_choices_that_only_held_out_rows_have_are_exported(tmp_path):
+    source = write_catalogue(tmp_path, 40, category3_code=[f"KIND {row}" for row in range(40)])
+    output = tmp_path / "data"
+    build_dataset(BuildOptions(source=str(source), output=str(output), export=["openai"]))
+    rows = Dataset.open(output).rows("test")
+    kinds = rows.column("category3_code")
+    lines = (output / "export" / "openai_test.jsonl").read_text("utf-8").splitlines()
+    assert len(lines) == len(kinds) > 0
+    assert all(f"Category: {kind}," in line for kind, line in zip(kinds, lines, strict=True))
+
+
 def test_unknown_format_is_refused_before_anything_is_read(tmp_path):
     with pytest.raises(OptionError, match="format 'csv'; expected any of trl, llava, sharegpt"):
         build_dataset(BuildOptions(source="none", output=str(tmp_path / "x"), export=["csv"]))
