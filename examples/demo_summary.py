@@ -16,6 +16,7 @@ def figures(folder: Path, started: float) -> dict[str, Any]:
     scores = json.loads((folder / "evaluation" / "scores.json").read_text("utf-8"))
     training = json.loads((folder / "model" / "training.json").read_text("utf-8"))
     model, gain = scores["scores"], scores["picture_gain"]
+    intervals = scores["certainty"]["prices"]["full_price"]
     true_median = scores["baselines"]["median_of_true_category3_code"]
     said, free = (scores["variants"][name]["scores"] for name in ("said", "free"))
     return {
@@ -29,6 +30,8 @@ def figures(folder: Path, started: float) -> dict[str, Any]:
         "price_median_ape_as_said": said[PRICE]["value"],
         "price_median_ape_best_possible": scores["best_possible"][PRICE]["value"],
         "price_median_ape_category_median": true_median["scores"][PRICE]["value"],
+        "price_interval_coverage": intervals["coverage"]["value"],
+        "price_interval_width": intervals["median_relative_width"]["value"],
         "picture_gain_category": gain[CATEGORY]["blind"]["value"],
         "picture_gain_category_low": min(twin["low"] for twin in twins_of(gain[CATEGORY])),
         "picture_gain_price_low": min(twin["low"] for twin in twins_of(gain[PRICE])),

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The whole job, readable from top to bottom: invent a catalogue, build a dataset, fine-tune the
-# tiny base, evaluate it beside its blind twin, read one picture. `make demo` runs it.
+# tiny base, learn how far it can be trusted, evaluate it beside its blind twin, read one picture.
+# `make demo` runs it.
 #
 #   bash examples/quickstart.sh FOLDER       # run it again: finished stages are kept
 set -euo pipefail
@@ -30,12 +31,14 @@ stage "$out/data/dataset.json" build --source "$out/sample" --output "$out/data"
 stage "$out/model/training.json" train --dataset "$out/data" --output "$out/model" \
   --config "$here/tiny.yaml"
 
+stage "$out/model/calibration.json" calibrate --model "$out/model" --dataset "$out/data"
+
 stage "$out/evaluation/report.html" evaluate --model "$out/model" --dataset "$out/data" \
   --output "$out/evaluation" --words colour_word pattern_word \
   --price median
 
 echo "== loupe predict: one picture as JSON"
 loupe predict "$(find "$out/sample/images" -name '*.jpg' | sort | head -n 1)" --model "$out/model" \
-  --price median
+  --price median --coverage 0.9
 
 python "$here/demo_summary.py" "$out" "$started"

@@ -32,8 +32,14 @@ from loupe.evaluate.systems import Measures
 from loupe.evaluate.weighted import Mean, Median, Statistic, Values
 from loupe.options import EvaluateOptions
 
-__all__ = ["Bin", "Certainty", "ChoiceCertainty", "PriceCertainty", "find_calibration"]
-__all__ += ["measure_certainty"]
+__all__ = [
+    "Bin",
+    "Certainty",
+    "ChoiceCertainty",
+    "PriceCertainty",
+    "find_calibration",
+    "measure_certainty",
+]
 
 USUAL_ERROR = 0.15  # whose share the risk curve shows where no other is asked for
 CURVE_SHARES = np.linspace(0.05, 1, 20)
