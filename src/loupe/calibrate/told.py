@@ -69,7 +69,7 @@ def describe(calibration: Calibration, told: Mapping[str, Any]) -> Iterator[str]
         before, after = (Interval(**held[name]) for name in ("error_before", "error_after"))
         yield ""
         yield (
-            f"{field}: temperature {held['temperature']:.3g}; calibration error "
+            f"{field}: temperature {held['temperature']:.3g}; calibration error in points "
             f"{_points(before)} before it, {_points(after)} with it, on the rows that chose it."
         )
 

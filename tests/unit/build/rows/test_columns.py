@@ -48,7 +48,7 @@ def test_task_without_a_text_field_groups_by_the_tables_title():
         ),
         (TABLE, {"fields": {"prize": "x"}}, "names the field 'prize'.*its fields: title,"),
         (TABLE[:4], {}, "no column with pictures .*--image_column COLUMN"),
-        (TABLE, {"picture": "foto"}, "no column 'foto' for the option image_column"),
+        (TABLE, {"pictures": ["foto"]}, "no column 'foto' for the option image_column"),
         (TABLE, {"row_id": "sku"}, "no column 'sku' for the option id_column"),
         (TABLE, {"group_by": ["kind"]}, "no column 'kind' for the option group_by"),
     ],
