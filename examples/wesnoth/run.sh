@@ -20,5 +20,6 @@ fi
   --optimizer muon --learning-rate 0.0015 --learning-rates.embeddings 0.003 \
   --learning-rates.head 0.003 --parts.tower frozen --augment --epochs 1000 \
   --max-minutes "${MINUTES:-5}"
+[ -e "$out/model/calibration.json" ] || loupe calibrate --model "$out/model" --dataset "$out/data"
 loupe evaluate --model "$out/model" --dataset "$out/data" --output "$out/evaluation" \
   --price median --overwrite

@@ -283,7 +283,7 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]  # untyped in tra
             words.append(f"validation {self._last['eval_loss']:.3f}")
         left = self._clock.remaining_seconds(step)
         if left is not None:
-            words.append(f"{left // 60:.0f}:{left % 60:02.0f} left")
+            words.append("{}:{:02} left".format(*divmod(round(left), 60)))
         return " · ".join(words)
 
 

@@ -343,4 +343,5 @@ def check_resumable(
 
 def tell_time(seconds: float) -> str:
     """Write a duration as people say it."""
-    return f"{seconds // 60:.0f} min {seconds % 60:.0f} s" if seconds >= 60 else f"{seconds:.0f} s"
+    minutes, left = divmod(round(seconds), 60)
+    return f"{minutes} min {left} s" if minutes else f"{left} s"

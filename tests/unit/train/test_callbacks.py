@@ -190,6 +190,18 @@ def test_patience_ends_a_run_without_a_better_score(scores, greater, stops_at):
     assert ended == stops_at
 
 
+def test_nearly_a_minute_is_told_as_a_minute(caplog):
+    caplog.set_level(logging.INFO, logger="loupe")
+    hands = Hands()
+    clock = RunClock(10, now=hands)
+    progress = ProgressCallback(clock)
+    clock.start()
+    progress.on_train_begin(None, TrainerState(), TrainerControl())
+    hands.seconds = 59.8 / 9
+    progress.on_step_end(None, TrainerState(global_step=1), TrainerControl())
+    assert caplog.messages[0].endswith("1:00 left")
+
+
 def test_away_from_a_terminal_a_line_tells_every_tenth(caplog):
     caplog.set_level(logging.INFO, logger="loupe")
     clock = RunClock(200, now=Hands())

@@ -15,6 +15,14 @@ from loupe.evaluate import evaluate_model
 from loupe.options import EvaluateOptions, TrainOptions
 from loupe.predict import Predictor
 from loupe.train import train_model
+from loupe.train.stage import tell_time
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(59.4, "59 s"), (59.6, "1 min 0 s"), (359.7, "6 min 0 s")]
+)
+def test_durations_are_told_in_whole_seconds(seconds, told):
+    assert tell_time(seconds) == told
 
 
 @pytest.fixture
