@@ -91,7 +91,7 @@ def _by_group(task: Task, rows: Rows) -> Iterator[Part]:
         if count >= MIN_ROWS_OF_GROUP:
             places = np.flatnonzero(np.array(rows.groups) == group)
             name = rows.truths[places[0]][texts[0]] if texts else rows.ids[places[0]]
-            yield Part("group", f"{name} and its like ({group})", places, is_group=True)
+            yield Part("group_id", f"{name} and its like ({group})", places, is_group=True)
 
 
 def _by_size(sizes_px: Sequence[tuple[int, int]]) -> Iterator[Part]:

@@ -92,5 +92,5 @@ def test_the_interval_of_one_group_is_over_its_rows():
     truths = [{"kind": "bag", "price": 5.0} for _ in range(40)]
     answers = [Answer("", {"kind": "bag" if n % 2 else "no", "price": 5.0}) for n in range(40)]
     found = measure(truths, answers, ["one"] * 20 + ["other"] * 20)
-    group = next(part for part in found.all if part.by == "group")
+    group = next(part for part in found.all if part.by == "group_id")
     assert group.scores["kind_accuracy"].low < 0.5 < group.scores["kind_accuracy"].high

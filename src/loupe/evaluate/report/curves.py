@@ -11,16 +11,18 @@ __all__ = ["draw_reliability", "draw_risk"]
 
 SIDE_PX = 300
 MARGIN_PX = 52
-EDGE_PX = 14
+EDGE_PX = 22
 LARGEST_DOT_PX = 12
 TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
+TOPS = (0.04, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)  # of an axis: each has a quarter to be written plainly
 
 Points = Sequence[tuple[float, float]]
 
 
 def draw_risk(risk: Points, expected: Points, title: str) -> str:
     """Draw the share of errors against the share answered; what was expected as a dashed line."""
-    top = max([value for _, value in [*risk, *expected]], default=0.0) * 1.15 or 1.0
+    highest = max([value for _, value in [*risk, *expected]], default=1.0)
+    top = next(top for top in TOPS if top >= min(highest, 1.0))
     lines = [_line(expected, top, "curve other"), _line(risk, top, "curve")]
     return _plane(title, "share answered, the surest first", "share too far off", top, lines)
 
@@ -53,7 +55,7 @@ def _plane(title: str, across: str, up: str, top: float, inside: Sequence[str]) 
             f'<text class="tick" x="{x:.1f}" y="{EDGE_PX + SIDE_PX + 16}" text-anchor="middle">'
             f"{100 * tick:.0f} %</text>",
             f'<text class="tick" x="{MARGIN_PX - 6}" y="{y + 4:.1f}" text-anchor="end">'
-            f"{100 * tick * top:.0f} %</text>",
+            f"{100 * tick * top:.3g} %</text>",
         ]
     return "\n".join(
         [

@@ -45,7 +45,7 @@ SECTIONS = {
     ),
     "certainty": (
         "How sure it is, and whether that holds",
-        "Intervals and confidences were calibrated on validation rows (`loupe calibrate`).",
+        "Intervals and confidences were calibrated on validation rows by loupe calibrate.",
         "div",
     ),
     "slices": (
