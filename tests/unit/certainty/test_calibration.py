@@ -91,7 +91,7 @@ def test_a_model_without_a_calibration_is_told_how_to_make_one(model):
 
 
 def test_a_path_without_a_model_is_not_told_to_be_calibrated(tmp_path):
-    with pytest.raises(CalibrationError, match="There is no model folder .*gone'"):
+    with pytest.raises(CalibrationError, match=r"There is no model folder .*gone'"):
         Calibration.load(tmp_path / "gone")
 
 

@@ -384,6 +384,6 @@ def test_terms_that_an_earlier_run_alone_had_are_named(tmp_path):
         folder.begin({"format": "json", "coverage": 0.9}, overwrite=False, retry=False)
     with (
         open_folder(tmp_path / "out") as folder,
-        pytest.raises(PredictError, match="another coverage \\(it was 0.9 and is None\\)"),
+        pytest.raises(PredictError, match=r"another coverage \(it was 0.9 and is None\)"),
     ):
         folder.begin({"format": "json"}, overwrite=False, retry=False)
