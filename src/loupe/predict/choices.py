@@ -78,7 +78,7 @@ def read_choices(
         step = max(1, MOST_LOGITS // (max(1, len(nodes)) * len(predictor.processor.tokenizer)))
         for start in range(0, len(alike), step):
             rows = alike[start : start + step]
-            shown, held = ([each[row] for row in rows] for each in (pictures, values))
+            shown, held = [pictures[row] for row in rows], [values[row] for row in rows]
             tree = AnswerTree(predictor, shown, held, field)
             for row, shares in zip(rows, _follow(tree, paths, nodes, len(rows)), strict=True):
                 read[row] = ChoiceDistribution(choices, shares - np.logaddexp.reduce(shares))
