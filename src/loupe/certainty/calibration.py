@@ -184,6 +184,11 @@ class Calibration:
             CalibrationError: there is none, it cannot be read, or it was made of another model.
         """
         path = Path(model) / CALIBRATION
+        if not path.parent.is_dir():
+            raise CalibrationError(
+                f"There is no model folder {str(model)!r}; a calibration stands in the folder that "
+                "`loupe train` wrote. Correct the path, or leave out what asks for certainty."
+            )
         if not path.is_file():
             raise CalibrationError(
                 f"Model {str(model)!r} has no {CALIBRATION}. Make one: `loupe calibrate --model "
@@ -212,7 +217,7 @@ class Calibration:
         if task.to_dict() != self.task.to_dict():
             raise CalibrationError(
                 "The calibration was made for another task than the one asked now. Leave out "
-                f"--task, or calibrate again. {AGAIN}."
+                f"--task, or calibrate the model that learnt this task. {AGAIN}."
             )
         if decoding != self.decoding:
             raise CalibrationError(

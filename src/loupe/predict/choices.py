@@ -12,6 +12,7 @@ import torch
 from loupe import vlm
 from loupe.errors import PredictError
 from loupe.predict.prices import AnswerTree
+from loupe.task import Task
 
 if TYPE_CHECKING:
     from loupe.predict.predictor import Predictor
@@ -70,16 +71,35 @@ def read_choices(
         PredictError: the tokenizer joins the words before the field with a choice.
     """
     choices: tuple[str, ...] = getattr(predictor.task.fields[field], "choices", None) or ()
-    paths = [_tokenize(predictor, values[0], field, choice) for choice in choices]
-    nodes = list(dict.fromkeys(path[:end] for path in paths for end in range(1, len(path))))
-    step = max(1, MOST_LOGITS // (max(1, len(nodes)) * len(predictor.processor.tokenizer)))
-    read: list[ChoiceDistribution] = []
-    for start in range(0, len(pictures), step):
-        rows = slice(start, start + step)
-        tree = AnswerTree(predictor, pictures[rows], values[rows], field)
-        for shares in _follow(tree, paths, nodes, len(pictures[rows])):
-            read.append(ChoiceDistribution(choices, shares - np.logaddexp.reduce(shares)))
-    return read
+    read: dict[int, ChoiceDistribution] = {}
+    for alike in _rows_by_following(predictor.task, values, field).values():
+        paths = [_tokenize(predictor, values[alike[0]], field, choice) for choice in choices]
+        nodes = list(dict.fromkeys(path[:end] for path in paths for end in range(1, len(path))))
+        step = max(1, MOST_LOGITS // (max(1, len(nodes)) * len(predictor.processor.tokenizer)))
+        for start in range(0, len(alike), step):
+            rows = alike[start : start + step]
+            shown, held = [pictures[row] for row in rows], [values[row] for row in rows]
+            tree = AnswerTree(predictor, shown, held, field)
+            for row, shares in zip(rows, _follow(tree, paths, nodes, len(rows)), strict=True):
+                read[row] = ChoiceDistribution(choices, shares - np.logaddexp.reduce(shares))
+    return [read[row] for row in range(len(pictures))]
+
+
+def _rows_by_following(
+    task: Task, values: Sequence[Mapping[str, Any]], field: str
+) -> dict[str, list[int]]:
+    """Part rows by what stands behind a field, as far as the token past it may reach.
+
+    That is the template's own text for all rows, but where it is a space alone: that is part of the
+    token of the word behind it, which is each row's own.
+    """
+    parted: dict[str, list[int]] = {}
+    for row, each in enumerate(values):
+        answer, places = task.format_fields(each)
+        end = places[field][1]
+        literal = answer[end : min((at for at, _ in places.values() if at >= end), default=None)]
+        parted.setdefault(literal if literal.strip() else answer[end:], []).append(row)
+    return parted
 
 
 def _tokenize(

@@ -185,8 +185,7 @@ def _is_own(name: str) -> bool:
 
 
 def _tell_difference(path: Path, before: Mapping[str, Any], terms: Mapping[str, Any]) -> str:
-    names = [name for name in terms if before.get(name) != terms[name]]
-    name = names[0] if names else "format"
+    name = next(name for name in {**before, **terms} if before.get(name) != terms.get(name))
     was, now = before.get(name), terms.get(name)
     shown = "" if isinstance(now, dict) else f" (it was {was!r} and is {now!r})"
     return (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +22,7 @@ from loupe.options import BuildOptions, PredictOptions
 from loupe.predict.pictures import decode_picture, fit_picture, open_picture
 from loupe.predict.sources import Asked
 
-__all__ = ["Opened", "cut_batches", "open_ahead"]
+__all__ = ["Opened", "cut_batches", "open_ahead", "open_asked"]
 
 _BATCHES_AHEAD = 4  # opened together and sorted by length; as many again while they are answered
 
@@ -94,17 +94,18 @@ def _open_window(
 ) -> list[Opened]:
     urls = [each for each in window if isinstance(each.place, Url)]
     if not urls:
-        return list(openers.map(partial(_open, fit=fit, fetched={}), window))
+        return list(openers.map(partial(open_asked, fit=fit, fetched={}), window))
     with TemporaryDirectory(dir=scratch, prefix="fetched-") as spool:
         fetched = _fetch(urls, Path(spool), options)
-        return list(openers.map(partial(_open, fit=fit, fetched=fetched), window))
+        return list(openers.map(partial(open_asked, fit=fit, fetched=fetched), window))
 
 
-def _open(
+def open_asked(
     asked: Asked,
     fit: Callable[[Image.Image], Image.Image],
-    fetched: dict[int, Path | Rejection],
+    fetched: Mapping[int, Path | Rejection],
 ) -> Opened:
+    """Open a picture, fitted, or tell why it cannot be; that of a URL is the file in `fetched`."""
     place = asked.place
     found = fetched[asked.number] if isinstance(place, Url) else place
     if isinstance(found, Rejection):

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Asked", "Source", "ask_each", "find_sources", "name_field", "name_kept"]
 
-_OWN_COLUMNS = ("picture", "row", "id", "certainty", "answer", "problem", "reason", "key")
+_OWN_COLUMNS = (
+    *("picture", "more_pictures", "left_out", "row", "id"),
+    *("certainty", "answer", "problem", "reason", "key"),
+)
 
 _Row = tuple[dict[str, Any], Place | Rejection]
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from loupe.build.ledger import Rejection
+from loupe.build.rows.locate import LocalFile
+from loupe.build.sources import TABLE_SUFFIXES
 from loupe.errors import PredictError
 from loupe.options import PredictOptions
-from loupe.predict.pictures import open_picture, walk_pictures
+from loupe.predict.opening import open_asked
+from loupe.predict.pictures import fit_picture, walk_pictures
+from loupe.predict.sources import Asked, name_field
 from loupe.task import Answer
 
 if TYPE_CHECKING:
@@ -18,14 +24,12 @@ if TYPE_CHECKING:
 
 __all__ = ["find_products", "predict_together"]
 
-OWN_KEYS = ("picture", "more_pictures", "left_out", "answer", "problem")
-
 
 def predict_together(options: PredictOptions) -> list[dict[str, Any]]:
     """Answer the task's question about each product, by all of its pictures that can be read.
 
     Raises:
-        PredictError: no picture is named, or none can be read.
+        PredictError: no picture is named, a table or dataset is, or no picture can be read.
         CheckpointError: no model can be loaded, or it takes one picture at a time.
         TaskError: the task file declares no task.
     """
@@ -55,7 +59,17 @@ def find_products(names: Sequence[str]) -> list[list[Path]]:
     """Give the pictures of each product: the files named are one, those of each folder another.
 
     Folders are searched to any depth; each that holds pictures holds one product.
+
+    Raises:
+        PredictError: one is a table or a dataset.
     """
+    for name in names:
+        is_dataset = (Path(name) / "dataset.json").exists()
+        if is_dataset or Path(name).suffix.lower() in TABLE_SUFFIXES:
+            raise PredictError(
+                f"{name!r} is a {'dataset' if is_dataset else 'table'}; together reads files and "
+                "folders of pictures. Drop --together: of each row the main picture is read."
+            )
     named = [Path(name) for name in names if not Path(name).is_dir()]
     folders: dict[Path, list[Path]] = {}
     for name in names:
@@ -69,10 +83,11 @@ def _answer_each(
 ) -> Iterator[dict[str, Any]]:
     from tqdm import tqdm
 
+    fit = partial(fit_picture, predictor.processor)
     with tqdm(total=len(products), unit="product", leave=False, disable=None) as bar:
         for start in range(0, len(products), options.batch_size):
             batch = products[start : start + options.batch_size]
-            opened = [[_try_to_open(path) for path in product] for product in batch]
+            opened = [[_try_to_open(path, fit) for path in product] for product in batch]
             shown = [[each for each in one if not isinstance(each, str)] for one in opened]
             answers = iter(
                 predictor.predict(
@@ -90,12 +105,11 @@ def _answer_each(
             bar.update(len(batch))
 
 
-def _try_to_open(path: Path) -> Image.Image | str:
+def _try_to_open(path: Path, fit: Callable[[Image.Image], Image.Image]) -> Image.Image | str:
     """Open a picture, or say why it cannot be: that is the picture's problem, not the run's."""
-    try:
-        return open_picture(path)
-    except PredictError as error:
-        return str(error)
+    asked = Asked(0, 0, {"picture": str(path)}, LocalFile(path))
+    found = open_asked(asked, fit, fetched={}).picture
+    return found.detail if isinstance(found, Rejection) else found
 
 
 def _describe(
@@ -108,8 +122,5 @@ def _describe(
         return {**told, "answer": None, "problem": " ".join(problems)}
     if problems:
         told["left_out"] = list(problems)
-    values = {
-        f"{name}_field" if name in OWN_KEYS else name: value
-        for name, value in (answer.values or {}).items()
-    }
+    values = {name_field(name): value for name, value in (answer.values or {}).items()}
     return {**told, **values, "answer": answer.text, "problem": answer.problem}

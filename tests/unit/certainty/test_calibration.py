@@ -90,6 +90,11 @@ def test_a_model_without_a_calibration_is_told_how_to_make_one(model):
         Calibration.load(model)
 
 
+def test_a_path_without_a_model_is_not_told_to_be_calibrated(tmp_path):
+    with pytest.raises(CalibrationError, match=r"There is no model folder .*gone'"):
+        Calibration.load(tmp_path / "gone")
+
+
 def test_the_calibration_of_another_model_is_refused(calibration, model):
     calibration.save(model)
     (model / "training.json").write_text('{"steps": 8}', "utf-8")

@@ -87,3 +87,24 @@ def test_few_rows_at_a_time_give_the_same(tiny_checkpoint, monkeypatch):
         assert one.log_shares == pytest.approx(other.log_shares, abs=1e-4)
         assert one.probability("BAGS") == pytest.approx(np.exp(one.log_shares[1]))
         assert one.probability("never heard of") == 0
+
+
+@pytest.mark.parametrize("checkpoint", ["tiny", "tiny_checkpoint"])
+def test_what_follows_in_another_row_does_not_count(checkpoint, request):
+    task = Task.from_dict(
+        {
+            "question": "What is it?",
+            "answer": "{kind} {title}",
+            "fields": {
+                "kind": {"type": "choice", "choices": [*CHOICES]},
+                "title": {"type": "text"},
+            },
+        }
+    )
+    name = checkpoint if checkpoint == vlm.TINY else str(request.getfixturevalue(checkpoint))
+    predictor = Predictor.load(name, task=task, device="cpu")
+    values = [{"kind": "BAGS", "title": "Wool Coat"}, {"kind": "BAG", "title": "Suede Boots"}]
+    found = read_choices(predictor, PICTURES, values, "kind")
+    for picture, each, distribution in zip(PICTURES, values, found, strict=True):
+        (alone,) = read_choices(predictor, [picture], [each], "kind")
+        assert distribution.log_shares == pytest.approx(alone.log_shares, abs=2e-3)

@@ -15,6 +15,7 @@ from loupe.cli import main
 from loupe.errors import PredictError, StoppedError
 from loupe.options import PredictOptions
 from loupe.predict import predict_pictures
+from loupe.predict.folder import open_folder
 
 from .conftest import draw, encode, write_pictures
 
@@ -376,3 +377,13 @@ def test_missing_model_is_one_line_and_leaves_nothing(tmp_path, pictures, capsys
     assert err.startswith("loupe predict: There is no model folder 'gone/'")
     assert len(err.splitlines()) == 1
     assert not out.exists()
+
+
+def test_terms_that_an_earlier_run_alone_had_are_named(tmp_path):
+    with open_folder(tmp_path / "out") as folder:
+        folder.begin({"format": "json", "coverage": 0.9}, overwrite=False, retry=False)
+    with (
+        open_folder(tmp_path / "out") as folder,
+        pytest.raises(PredictError, match=r"another coverage \(it was 0.9 and is None\)"),
+    ):
+        folder.begin({"format": "json"}, overwrite=False, retry=False)

@@ -5,6 +5,7 @@ from loupe.errors import OptionError, PredictError
 from loupe.options import PredictOptions
 from loupe.predict import predict_pictures
 from loupe.predict.together import find_products
+from loupe.task import Task
 
 
 def test_the_files_named_are_one_product_and_those_of_each_folder_another(tmp_path):
@@ -27,6 +28,7 @@ def test_the_files_named_are_one_product_and_those_of_each_folder_another(tmp_pa
 def test_a_picture_that_cannot_be_read_is_left_out_of_its_product(tiny_checkpoint, tmp_path):
     Image.new("RGB", (40, 40), "red").save(tmp_path / "red.png")
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
+    Image.new("RGB", (3000, 1)).save(tmp_path / "thread.png")
     (tmp_path / "lost").mkdir()
     (tmp_path / "lost/broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
     settings = {"model": str(tiny_checkpoint), "max_new_tokens": 2, "together": True}
@@ -35,13 +37,46 @@ def test_a_picture_that_cannot_be_read_is_left_out_of_its_product(tiny_checkpoin
 
     if "lost" in read["picture"]:
         read, lost = lost, read
-    assert read["more_pictures"] == [str(tmp_path / "red.png")]
+    assert read["more_pictures"] == [str(tmp_path / "red.png"), str(tmp_path / "thread.png")]
     assert isinstance(read["answer"], str)
     assert "broken.jpg" in read["left_out"][0]
+    assert "too narrow" in read["left_out"][1]
     assert lost["answer"] is None
     assert "cannot be read as a picture" in lost["problem"]
     with pytest.raises(PredictError, match="None of the 1 products can be read"):
         predict_pictures(PredictOptions(pictures=[str(tmp_path / "lost")], **settings))
+
+
+def test_tables_and_datasets_are_not_taken_for_pictures(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/dataset.json").write_text("{}", "utf-8")
+    with pytest.raises(PredictError, match=r"'products.csv' is a table; together reads files"):
+        find_products(["products.csv"])
+    with pytest.raises(PredictError, match="data' is a dataset; together reads files"):
+        find_products([str(tmp_path / "data")])
+
+
+def test_fields_with_the_name_of_a_column_get_another(tiny_checkpoint, tmp_path):
+    Image.new("RGB", (40, 40), "red").save(tmp_path / "red.png")
+    task = Task.from_dict(
+        {
+            "question": "?",
+            "answer": "{row} {left_out}",
+            "fields": {name: {"type": "number"} for name in ("row", "left_out")},
+        }
+    )
+    task.save(tmp_path / "task.yaml")
+
+    (read,) = predict_pictures(
+        PredictOptions(
+            pictures=[str(tmp_path / "red.png")],
+            model=str(tiny_checkpoint),
+            task=str(tmp_path / "task.yaml"),
+            together=True,
+        )
+    ).pictures
+
+    assert list(read) == ["picture", "row_field", "left_out_field", "answer", "problem"]
 
 
 @pytest.mark.parametrize("settings", [{"output": "answers"}, {"engine": "ray"}])
