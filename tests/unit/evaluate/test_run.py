@@ -273,6 +273,16 @@ def test_another_question_is_told(make_dataset, make_predictor, options, task):
     assert notes[0].startswith("The question was 'What is it?' in training")
 
 
+def test_prices_as_they_were_said_are_read_by_the_models_own_template(
+    make_dataset, make_predictor, options, task
+):
+    predictor = make_predictor(make_dataset(task))
+    predictor.task = replace(task, answer="{title} / {category3_code} / {full_price}")
+    found = evaluate(make_dataset(task), lambda: predictor, replace(options, price="median"))
+    said = found.scores["variants"]["said"]["scores"]
+    assert said["evaluate/full_price_median_ape"]["value"] == 0.1
+
+
 @pytest.mark.parametrize(
     ("record", "message"),
     [({}, "neither training.json nor"), ({"base": "/gone/base"}, "'/gone/base', which")],
