@@ -196,6 +196,7 @@ def test_scores_hold_no_nan(run):
     [
         ({"split": "tset"}, "There is no split 'tset'; choose one of train, validation, test"),
         ({"batch_size": 0}, "batch_size is 0; it must be at least 1"),
+        ({"seed": -1}, "seed is -1; it must be at least 0"),
         ({"maps": -1}, "maps is -1; it must be at least 0"),
         ({"confidence": 95}, "confidence is 95; it must lie between 0 and 1"),
         ({"split": "validation"}, "has no validation rows to answer"),
