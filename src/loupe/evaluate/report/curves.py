@@ -11,7 +11,7 @@ __all__ = ["draw_reliability", "draw_risk"]
 
 SIDE_PX = 300
 MARGIN_PX = 52
-EDGE_PX = 14
+EDGE_PX = 20  # half of "100 %" stands in it
 LARGEST_DOT_PX = 12
 TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
