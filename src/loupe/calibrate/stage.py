@@ -75,6 +75,7 @@ def _check(options: CalibrateOptions) -> None:
         "batch_size": 1,
         "max_new_tokens": 1,
         "bootstrap": 0,
+        "seed": 0,
     }.items():
         value = getattr(options, name)
         if value is not None and value < least:

@@ -76,11 +76,11 @@ def draw_curve(options: CurveOptions) -> CurveResult:
     folder = Path(options.output)
     folder.mkdir(parents=True, exist_ok=True)
     save_options(options, folder)
-    shares = sorted(set(options.shares))
+    shares, seeds = sorted(set(options.shares)), list(dict.fromkeys(options.seeds))
     points = [
         {
             "share": share,
-            "runs": [_run(training, evaluating, share, seed) for seed in options.seeds],
+            "runs": [_run(training, evaluating, share, seed) for seed in seeds],
         }
         for share in shares
     ]

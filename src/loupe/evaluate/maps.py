@@ -7,7 +7,7 @@ Adebayo et al., "Sanity Checks for Saliency Maps", 2018, https://arxiv.org/abs/1
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +49,8 @@ class RowMaps:
 
     row: int
     picture: Image
+    said: Mapping[str, Any]
+    """The answer's values, as they were said."""
     fields: dict[str, FieldMap]
 
 
@@ -138,7 +140,7 @@ def make_maps(
         random = map_all()
     return Maps(
         tuple(
-            RowMaps(row, pictures[row][0], _compare(ours, theirs))
+            RowMaps(row, pictures[row][0], parsed[row], _compare(ours, theirs))
             for row, ours, theirs in zip(chosen, learnt, random, strict=True)
         )
     )

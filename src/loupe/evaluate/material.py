@@ -70,7 +70,7 @@ def read_material(dataset: Dataset, options: EvaluateOptions) -> Material:
 
 def _check_numbers(options: EvaluateOptions) -> None:
     least = dict.fromkeys(("batch_size", "pictures", "max_rows", "max_new_tokens"), 1)
-    least |= dict.fromkeys(("bootstrap", "maps", "baseline_rows"), 0)
+    least |= dict.fromkeys(("bootstrap", "maps", "baseline_rows", "seed"), 0)
     for name, smallest in least.items():
         value = getattr(options, name)
         if value is not None and value < smallest:

@@ -163,6 +163,8 @@ def _silence(twins: Sequence[Measured]) -> Iterator[str]:
 class Answered:
     """What the model said, and what the baselines see."""
 
+    task: Task
+    """The model's, by which its answers are read."""
     seen: Seen
     train_vectors: dict[str, Any]
     blind: list[Answer] | None
@@ -256,6 +258,7 @@ def _look(
         seen = looker.see(rows)
         shuffled = shuffled_rows(rows.groups, options.seed) if options.twins else None
         return Answered(
+            predictor.task,
             seen,
             looker.vectors(train) if len(train) else {},
             blind_answers(looker.answer, seen.sizes_px) if options.twins else None,
@@ -268,7 +271,8 @@ def _longest_answer(predictor: Predictor, material: Material) -> int:
     tokenizer, truths = getattr(predictor.processor, "tokenizer", None), material.train.truths
     if tokenizer is None or not truths:
         return USUAL_ANSWER_TOKENS
-    texts = list(dict.fromkeys(material.task.format(truth) for truth in truths))
+    task = replace(material.task, answer=predictor.task.answer)  # its choices, as the model writes
+    texts = list(dict.fromkeys(task.format(truth) for truth in truths))
     longest = max(map(len, tokenizer(texts, add_special_tokens=False)["input_ids"]))
     return int(longest * ANSWER_MARGIN) + 1
 
@@ -279,7 +283,7 @@ def _systems(material: Material, answered: Answered, options: EvaluateOptions) -
     systems = [System("model", "the model", "model", answers, fields)]
     prices = tuple(name for name in fields if task.fields[name].type == "price")
     if options.price != "said" and prices:
-        said = [task.parse(answer.text) for answer in answers]
+        said = [answered.task.parse(answer.text) for answer in answers]
         systems.append(System("said", "the model, price as it was said", "variant", said, prices))
     if answered.seen.free is not None:
         free = answered.seen.free

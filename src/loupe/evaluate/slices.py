@@ -81,11 +81,10 @@ def _measure(measures: Measures, statistics: Mapping[str, Mean | Median], part: 
 
 
 def worst_slices(slices: Sequence[Slice]) -> dict[str, Slice]:
-    """Name the worst slice by each score, among those with rows enough to tell."""
+    """Name the worst slice by each score, among two or more with rows enough to tell."""
     worst: dict[str, Slice] = {}
-    for part in slices:
-        if part.rows < MIN_ROWS_TO_NAME:
-            continue
+    told = [part for part in slices if part.rows >= MIN_ROWS_TO_NAME]
+    for part in told if len(told) > 1 else ():
         for score, interval in part.scores.items():
             sign = 1 if is_lower_better(score) else -1
             held = worst.get(score)

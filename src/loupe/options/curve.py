@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from loupe.errors import OptionError
+from loupe.options.train import MOST_SEED
 
 __all__ = ["CurveOptions"]
 
@@ -31,8 +32,9 @@ class CurveOptions:
     """YAML file of options for `loupe evaluate`; none means defaults, without baselines."""
 
     def __post_init__(self) -> None:
-        if not self.shares or not all(0 < share <= 1 for share in self.shares) or not self.seeds:
+        are_seeds = self.seeds and all(0 <= seed <= MOST_SEED for seed in self.seeds)
+        if not self.shares or not all(0 < share <= 1 for share in self.shares) or not are_seeds:
             raise OptionError(
                 f"shares is {self.shares} and seeds {self.seeds}; expected shares above 0 and at "
-                "most 1, and at least one seed."
+                f"most 1, and at least one seed, each 0 to {MOST_SEED}."
             )

@@ -7,9 +7,10 @@ from typing import Literal
 
 from loupe.errors import OptionError
 
-__all__ = ["PARTS", "TrainOptions"]
+__all__ = ["MOST_SEED", "PARTS", "TrainOptions"]
 
 PARTS = ("tower", "projection", "embeddings", "decoder", "head")  # of a model, as vlm.py tells them
+MOST_SEED = 2**32 - 1  # NumPy's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,6 +196,7 @@ class TrainOptions:
             f"pictures is {self.pictures}; expected at least 1, or none for all of a row's.": (
                 self.pictures is not None and self.pictures < 1
             ),
+            f"seed is {self.seed}; expected 0 to {MOST_SEED}.": not 0 <= self.seed <= MOST_SEED,
             f"train_share is {self.train_share}; expected above 0 and at most 1.": not (
                 0 < self.train_share <= 1
             ),

@@ -62,6 +62,7 @@ def test_it_is_replaced_only_where_that_is_asked_for(calibrated, model):
     ("changes", "message"),
     [
         ({"max_rows": 0}, "max_rows is 0; it must be at least 1"),
+        ({"seed": -1}, "seed is -1; it must be at least 0"),
         ({"model": "tiny"}, "is no folder to write calibration.json into"),
         ({"max_rows": 5}, "5 of the 5 answers parse; a calibration needs at least 20"),
     ],

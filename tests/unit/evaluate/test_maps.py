@@ -1,6 +1,7 @@
 """Maps of what decided, and the check that they tell of what was learnt."""
 
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -38,10 +39,11 @@ def map_by(monkeypatch, draw):
 
 @pytest.fixture
 def run(make_dataset, make_predictor, task, options, monkeypatch):
-    def run(draw, **changes):
+    def run(draw, template=task.answer, **changes):
         map_by(monkeypatch, draw)
         dataset = make_dataset(task)
         predictor = make_predictor(dataset)
+        predictor.task = replace(task, answer=template)
         predictor.model = None
         return evaluate(dataset, lambda: predictor, options.__class__(**vars(options) | changes))
 
@@ -67,6 +69,13 @@ def test_maps_that_depend_on_the_weights_pass_it(run, weights):
     text = Path(result.report).read_text("utf-8")
     assert "Random weights give other maps, as they must" in text
     assert text.count('alt="what decided title"') == 3
+
+
+def test_maps_show_the_answer_as_the_models_own_template_has_it(run, weights):
+    template = "{title} / {category3_code} / {full_price}"
+    result = run(lambda: np.random.default_rng(0).random((10, 10)), template, maps=1)
+    text = Path(result.report).read_text("utf-8")
+    assert '<b>category3_code</b> <span dir="auto">SHIRTS</span>' in text
 
 
 def test_maps_that_cannot_be_made_cost_no_answers(run, weights):

@@ -196,6 +196,7 @@ def test_scores_hold_no_nan(run):
     [
         ({"split": "tset"}, "There is no split 'tset'; choose one of train, validation, test"),
         ({"batch_size": 0}, "batch_size is 0; it must be at least 1"),
+        ({"seed": -1}, "seed is -1; it must be at least 0"),
         ({"maps": -1}, "maps is -1; it must be at least 0"),
         ({"confidence": 95}, "confidence is 95; it must lie between 0 and 1"),
         ({"split": "validation"}, "has no validation rows to answer"),
@@ -271,6 +272,16 @@ def test_another_question_is_told(make_dataset, make_predictor, options, task):
     predictor.task = replace(task, question="What is it?")
     notes = evaluate(make_dataset(task), lambda: predictor, options).scores["notes"]
     assert notes[0].startswith("The question was 'What is it?' in training")
+
+
+def test_prices_as_they_were_said_are_read_by_the_models_own_template(
+    make_dataset, make_predictor, options, task
+):
+    predictor = make_predictor(make_dataset(task))
+    predictor.task = replace(task, answer="{title} / {category3_code} / {full_price}")
+    found = evaluate(make_dataset(task), lambda: predictor, replace(options, price="median"))
+    said = found.scores["variants"]["said"]["scores"]
+    assert said["evaluate/full_price_median_ape"]["value"] == 0.1
 
 
 @pytest.mark.parametrize(

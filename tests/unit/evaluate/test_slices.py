@@ -51,6 +51,14 @@ def test_a_small_slice_is_never_named_the_worst():
     assert worst_slices(slices_of(truths, answers))["kind_accuracy"].name != "hat"
 
 
+def test_a_single_slice_with_rows_enough_is_not_the_worst():
+    truths = [{"kind": "bag" if n < 8 else f"k{n}", "price": n + 1.0} for n in range(20)]
+    answers = [Answer("", {"kind": "no", "price": 1.0}) for _ in truths]
+    found = measure(truths, answers)
+    assert [part.name for part in found.all if part.rows >= 8] == ["bag"]
+    assert found.worst == found.by_chance == {}
+
+
 def test_equal_numbers_stay_together():
     truths = [{"kind": "bag", "price": 5.0} for _ in range(40)]
     found = slices_of(truths, [Answer("", truth) for truth in truths])

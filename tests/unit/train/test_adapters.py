@@ -173,6 +173,7 @@ def test_a_part_without_weights_of_its_own_is_an_error(predictor):
         ({"method": "qlora", "parts": {"decoder": "full", "tower": "adapted"}}, "4 bits, which"),
         ({"parts": dict.fromkeys(PARTS, "frozen")}, "nothing to train"),
         ({"method": "lora", "learning_rates": {"tower": 1e-5}}, "tower, frozen by parts or meth"),
+        ({"seed": -1}, "seed is -1; expected 0 to 4294967295"),
         ({"label_smoothing": 1.0}, "label_smoothing is 1.0, .* expected shares of 0 to below 1"),
         ({"warmup_share": -0.1}, "warmup_share -0.1; expected shares"),
         ({"neftune_noise_alpha": 0.0}, "expected values above 0"),

@@ -11,7 +11,7 @@ __all__ = ["draw_reliability", "draw_risk"]
 
 SIDE_PX = 300
 MARGIN_PX = 52
-EDGE_PX = 22
+EDGE_PX = 20  # half of "100 %" stands in it
 LARGEST_DOT_PX = 12
 TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 TOPS = (0.04, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)  # of an axis: each has a quarter to be written plainly

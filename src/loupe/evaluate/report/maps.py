@@ -64,9 +64,7 @@ def _sanity(maps: Maps) -> str:
 
 
 def _row(evaluation: Evaluation, each: RowMaps) -> str:
-    rows, answer = evaluation.measures.rows, evaluation.seen.answers[each.row]
-    said = evaluation.measures.task.parse(answer.text).values or {}
-    small = _shrink(each.picture)
+    rows, small = evaluation.measures.rows, _shrink(each.picture)
     figures = [
         f"<figure>{_image(small, f'picture of row {rows.ids[each.row]}')}<figcaption>"
         f'<a href="#r{each.row}">{escape(rows.ids[each.row])}</a></figcaption></figure>'
@@ -75,7 +73,7 @@ def _row(evaluation: Evaluation, each: RowMaps) -> str:
         drawn = _image(_heat(small, held), f"what decided {field}")
         figures.append(
             f"<figure>{drawn}<figcaption><b>{escape(field)}</b> "
-            f'<span dir="auto">{escape(str(said.get(field, "")))}</span>'
+            f'<span dir="auto">{escape(str(each.said[field]))}</span>'
             f"<small>{escape(_explain(held))}</small></figcaption></figure>"
         )
     return f'<div class="map">{"".join(figures)}</div>'

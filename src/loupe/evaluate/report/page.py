@@ -45,7 +45,8 @@ SECTIONS = {
     ),
     "certainty": (
         "How sure it is, and whether that holds",
-        "Intervals and confidences were calibrated on validation rows by loupe calibrate.",
+        "Intervals and confidences were calibrated on validation rows "
+        "(<code>loupe calibrate</code>).",
         "div",
     ),
     "slices": (
