@@ -222,7 +222,8 @@ class Calibration:
         if decoding != self.decoding:
             raise CalibrationError(
                 f"The calibration was made with --decoding {self.decoding}, and answers are asked "
-                f"for with {decoding}. Use the same for both."
+                f"for with {decoding}. Use the same for both, or leave certainty out with "
+                "--coverage null."
             )
 
 

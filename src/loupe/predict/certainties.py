@@ -105,7 +105,7 @@ class Certainties:
         for field, distribution in reading.prices.items():
             beside[field] = {"probability": round(distribution.probability(given[field]), 4)}
             if field in intervals:
-                beside[field]["interval"] = [round(float(end), 2) for end in intervals[field]]
+                beside[field]["interval"] = [float(f"{end:.4g}") for end in intervals[field]]
             if field in self.selections and self._is_unsure(field, reading):
                 given[field] = None
                 beside[field]["withheld"] = WITHHELD
