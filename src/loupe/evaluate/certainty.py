@@ -106,11 +106,12 @@ class Certainty:
     notes: tuple[str, ...]
 
     def between(self, field: str, row: int) -> str:
-        """Write a row's interval; empty where there is none."""
+        """Write a row's interval and what it promises; empty where there is none."""
         for price in self.prices:
             low, high = price.intervals[row]
             if price.field == field and not np.isnan(low):
-                return f"{show_number(low)} to {show_number(high)}"
+                share = f"{100 * self.coverage:g} %"
+                return f"{share} from {show_number(low)} to {show_number(high)}"
         return ""
 
     def columns(self) -> dict[str, Values]:
