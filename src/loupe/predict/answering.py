@@ -15,7 +15,7 @@ from loupe.predict.opening import Opened, cut_batches, open_ahead
 from loupe.predict.sources import Asked
 from loupe.task import Answer, Task
 
-__all__ = ["Answered", "Reader", "answer_each"]
+__all__ = ["Answered", "Reader", "answer_each", "first_line"]
 
 _MOST_FAILURES = 8  # in a row: then it is not the pictures, but a model or a GPU that is lost
 
@@ -93,7 +93,7 @@ class _Answering:
                 price=options.price,
             )
         except (RuntimeError, ValueError, PredictError) as error:  # out of memory is the first
-            why = _first_line(error)  # its traceback would hold the batch in memory
+            why = first_line(error)  # its traceback would hold the batch in memory
         else:
             self._failures = 0
             return [(each.asked, answer) for each, answer in zip(batch, answers, strict=True)]
@@ -131,5 +131,6 @@ def _token_counter(reader: Reader, options: PredictOptions) -> Callable[[tuple[i
     return lambda size: int(count(size[1], size[0])) + others
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Give what an error says first, or what it is."""
     return (str(error).splitlines() or [type(error).__name__])[0]

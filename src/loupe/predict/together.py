@@ -12,6 +12,7 @@ from loupe.build.rows.locate import LocalFile
 from loupe.build.sources import TABLE_SUFFIXES
 from loupe.errors import PredictError
 from loupe.options import PredictOptions
+from loupe.predict.answering import first_line
 from loupe.predict.opening import open_asked
 from loupe.predict.pictures import fit_picture, walk_pictures
 from loupe.predict.sources import Asked, name_field
@@ -89,20 +90,37 @@ def _answer_each(
             batch = products[start : start + options.batch_size]
             opened = [[_try_to_open(path, fit) for path in product] for product in batch]
             shown = [[each for each in one if not isinstance(each, str)] for one in opened]
-            answers = iter(
-                predictor.predict(
-                    [pictures for pictures in shown if pictures],
-                    batch_size=options.batch_size,
-                    max_new_tokens=options.max_new_tokens,
-                    decoding=options.decoding,
-                    price=options.price,
-                )
-            )
+            answers = iter(_answer(predictor, [each for each in shown if each], options))
             for product, one in zip(batch, opened, strict=True):
                 problems = [each for each in one if isinstance(each, str)]
                 is_lost = len(problems) == len(one)
-                yield _describe(product, problems, None if is_lost else next(answers))
+                answer = " ".join(problems) if is_lost else next(answers)
+                yield _describe(product, problems, answer)
             bar.update(len(batch))
+
+
+def _answer(
+    predictor: Predictor, shown: Sequence[Sequence[Image.Image]], options: PredictOptions
+) -> list[Answer | str]:
+    """Answer products, or say why one cannot be; a batch that fails is halved."""
+    if not shown:
+        return []
+    try:
+        answers = predictor.predict(
+            shown,
+            batch_size=options.batch_size,
+            max_new_tokens=options.max_new_tokens,
+            decoding=options.decoding,
+            price=options.price,
+        )
+    except (RuntimeError, ValueError) as error:
+        why = first_line(error)  # its traceback would hold the batch in memory
+    else:
+        return [*answers]
+    if len(shown) == 1:
+        return [f"{len(shown[0])} pictures cannot be answered together: {why}"]
+    half = len(shown) // 2
+    return _answer(predictor, shown[:half], options) + _answer(predictor, shown[half:], options)
 
 
 def _try_to_open(path: Path, fit: Callable[[Image.Image], Image.Image]) -> Image.Image | str:
@@ -113,13 +131,13 @@ def _try_to_open(path: Path, fit: Callable[[Image.Image], Image.Image]) -> Image
 
 
 def _describe(
-    product: Sequence[Path], problems: Sequence[str], answer: Answer | None
+    product: Sequence[Path], problems: Sequence[str], answer: Answer | str
 ) -> dict[str, Any]:
-    """Tell of one product; of pictures that cannot be read where others can, in `left_out`."""
+    """Tell of one product, or why there is no answer; of pictures that were left out as well."""
     main, *more = map(str, product)
     told: dict[str, Any] = {"picture": main} | ({"more_pictures": more} if more else {})
-    if answer is None:
-        return {**told, "answer": None, "problem": " ".join(problems)}
+    if isinstance(answer, str):
+        return {**told, "answer": None, "problem": answer}
     if problems:
         told["left_out"] = list(problems)
     values = {name_field(name): value for name, value in (answer.values or {}).items()}

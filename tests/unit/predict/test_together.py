@@ -3,7 +3,7 @@ from PIL import Image
 
 from loupe.errors import OptionError, PredictError
 from loupe.options import PredictOptions
-from loupe.predict import predict_pictures
+from loupe.predict import Predictor, predict_pictures
 from loupe.predict.together import find_products
 from loupe.task import Task
 
@@ -45,6 +45,28 @@ def test_a_picture_that_cannot_be_read_is_left_out_of_its_product(tiny_checkpoin
     assert "cannot be read as a picture" in lost["problem"]
     with pytest.raises(PredictError, match="None of the 1 products can be read"):
         predict_pictures(PredictOptions(pictures=[str(tmp_path / "lost")], **settings))
+
+
+def test_a_product_that_the_model_cannot_take_does_not_end_the_others(
+    tiny_checkpoint, tmp_path, monkeypatch
+):
+    for name in ("a/1.png", "a/2.png", "b/1.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (40, 40), "red").save(tmp_path / name)
+    answer = Predictor.predict
+
+    def run_out(self, pictures, **settings):
+        if max(map(len, pictures)) > 1:
+            raise RuntimeError("out of memory\nand more")
+        return answer(self, pictures, **settings)
+
+    monkeypatch.setattr(Predictor, "predict", run_out)
+    options = {"model": str(tiny_checkpoint), "max_new_tokens": 2, "together": True}
+    lost, read = predict_pictures(PredictOptions(pictures=[str(tmp_path)], **options)).pictures
+
+    assert lost["answer"] is None
+    assert lost["problem"] == "2 pictures cannot be answered together: out of memory"
+    assert isinstance(read["answer"], str)
 
 
 def test_tables_and_datasets_are_not_taken_for_pictures(tmp_path):
