@@ -3,26 +3,14 @@
 import csv
 import json
 import shutil
-import subprocess
-import sys
 
 import pyarrow.parquet as pq
 import pytest
 
+from commands import loupe
+
 ROWS = 60
 WITHOUT_BACK = 3  # each so-manieth row has no second picture
-
-
-def loupe(*words, check=True):
-    done = subprocess.run(
-        [sys.executable, "-m", "loupe", *map(str, words)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if check:
-        assert done.returncode == 0, done.stderr
-    return done
 
 
 @pytest.fixture(scope="module")

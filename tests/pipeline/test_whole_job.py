@@ -12,19 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from commands import loupe
+
 ROWS = 90
-
-
-def loupe(*words, check=True):
-    done = subprocess.run(
-        [sys.executable, "-m", "loupe", *map(str, words)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if check:
-        assert done.returncode == 0, done.stderr
-    return done
 
 
 @pytest.fixture(scope="module")

@@ -77,7 +77,8 @@ class Phi3VProcessor(ProcessorMixin):  # type: ignore[misc]  # untyped in transf
 
     def calc_num_image_tokens_from_image_size(self, width: int, height: int) -> int:
         """Count a picture's tokens, by the name under which vLLM asks for it."""
-        return self.image_processor.count_image_tokens(height, width)  # type: ignore[no-any-return]
+        count: int = self.image_processor.count_image_tokens(height, width)
+        return count
 
     def __call__(
         self, text: str | Sequence[str], images: Any = None, **kwargs: Any
