@@ -48,7 +48,10 @@ Pictures = Image.Image | Sequence[Image.Image]
 PHI3_V_PROMPT = "<|user|>\n{pictures}{question}<|end|><|assistant|>\n"
 PHI3_V_END = "<|end|>"
 BLANK_SIZE_PX = 64, 64
-CURE_FOR_ONE = "Choose another family, or show one picture of each product (--pictures 1)."
+CURE_FOR_ONE = (
+    "Choose another family, or show one picture of each product (--pictures "
+    "1; predict: --max-pictures 1)."
+)
 ANSWER = "An answer."  # stands for any where a template is looked at
 PARTS = {  # the first whose pattern a parameter's name holds is its part
     "tower": r"img_processor|(?:vision|image|video|audio)_(?:tower|model|encoder)"

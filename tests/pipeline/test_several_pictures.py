@@ -65,6 +65,14 @@ def test_rows_of_one_and_of_two_pictures_are_evaluated_together(data, model, tmp
     scores = json.loads((tmp_path / "e/scores.json").read_text())
     assert set(scores["twins"]) == {"blind", "shuffled"}
     assert "<img" in (tmp_path / "e/report.html").read_text()
+    evaluated = pq.read_table(tmp_path / "e/predictions.parquet").to_pylist()
+
+    predicted = loupe("predict", data, "--model", model, "--max-new-tokens", 8)
+
+    rows = [json.loads(line) for line in predicted.stdout.splitlines()]
+    assert {len(row.get("more_pictures", ())) for row in rows} == {0, 1}
+    answers = {row["row_id"]: row["answer"] for row in evaluated}
+    assert {row["id"]: row["answer"] for row in rows} == answers
 
 
 def test_a_model_trained_on_fewer_pictures_is_evaluated_on_as_many(data, tiny_checkpoint, tmp_path):

@@ -23,8 +23,11 @@ class PredictOptions:
     task: str | None = None
     """Task file; none means the one beside the model, else the tutorial's."""
     together: bool = False
-    """Read one product off several pictures: off all files named, and off the files of each folder,
-    those below it too. Files named, the main picture first; those of a folder by name."""
+    """Read one product off all files named, the main picture first, and another off the files of
+    each folder, those below it too, by name. False reads a product off each file."""
+    max_pictures: int | None = None
+    """Most pictures read of a product, the main one counted. None reads as many of a row as the
+    model was trained with, all unless that was limited, and all of what is read together."""
     output: str | None = None
     """Folder to write answers to as they come, for any number of pictures; the same command goes on
     where one was stopped. None prints them at the end."""
@@ -33,9 +36,10 @@ class PredictOptions:
     Parquet part by part."""
     split: Literal["train", "validation", "test"] = "test"
     """Rows of a dataset that are read."""
-    image_column: str | None = None
-    """Column of a table with a picture's path, URL or bytes; none means the first of image,
-    image_path, file_name, imageurl, image_url, url that the table has."""
+    image_column: list[str] | str | None = None
+    """Column of a table with a picture's path, URL or bytes, or with a list of such; several
+    columns or a list are pictures of one product, the main one first. None means the first of
+    image, image_path, file_name, imageurl, image_url, url that the table has."""
     picture_root: str | None = None
     """Folder that paths in a table start from and must not leave; none means the table's."""
     id_column: str | None = None
@@ -88,6 +92,7 @@ class PredictOptions:
             "max_new_tokens": (self.max_new_tokens, 1),
             "workers": (self.workers, 0),
             "replicas": (self.replicas, 0),
+            "max_pictures": (1 if self.max_pictures is None else self.max_pictures, 1),
         }
         low = [
             f"{name} is {value}; expected at least {lowest}."
@@ -102,9 +107,9 @@ class PredictOptions:
             ),
             "format table is for people, and output for any number of pictures. Drop one, or "
             "choose json or parquet.": self.format == "table" and self.output is not None,
-            "together reads files and folders in this process and prints the answers; drop it, or "
-            "output, engine, and what asks for certainty.": self.together and (
-                self.output is not None or self.engine != "local" or self.asks_certainty
+            "image_column names no column. Name one, or leave it out.": self.image_column == [],
+            "overwrite starts a folder anew. Add --output FOLDER.": (
+                self.overwrite and self.output is None
             ),
             "retry goes on in a folder. Add --output FOLDER.": (
                 self.retry is not None and self.output is None

@@ -13,9 +13,8 @@ from loupe.predict.readings import Reading
 from loupe.task import Answer
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from loupe.predict.predictor import Predictor
+    from loupe.vlm import Pictures
 
 __all__ = ["Certainties", "SureAnswer", "SureReader"]
 
@@ -75,7 +74,7 @@ class Certainties:
             )
 
     def describe(
-        self, predictor: Predictor, pictures: Sequence[Image.Image], answers: Sequence[Answer]
+        self, predictor: Predictor, pictures: Sequence[Pictures], answers: Sequence[Answer]
     ) -> list[SureAnswer]:
         """Give one batch's answers, prices read as asked or withheld, and how sure each is.
 
@@ -130,15 +129,19 @@ class SureReader:
 
     def predict(
         self,
-        pictures: Sequence[Image.Image],
+        pictures: Sequence[Pictures],
         *,
         batch_size: int,
         max_new_tokens: int,
         decoding: Decoding,
         price: PriceReading,
     ) -> list[Answer]:
-        """Answer the task's question about each picture, prices read as was prepared."""
+        """Answer the task's question about each product, prices read as was prepared."""
         said = self._predictor.predict(
             pictures, batch_size=batch_size, max_new_tokens=max_new_tokens, decoding=decoding
         )
         return [*self._certainties.describe(self._predictor, pictures, said)]
+
+    def check_pictures(self, most: int) -> None:
+        """Refuse a model that cannot be asked about so many pictures of one product."""
+        self._predictor.check_pictures(most)

@@ -1,4 +1,4 @@
-"""Open pictures ahead of the model, a bounded number, and part them into batches of like size."""
+"""Open pictures ahead of the model, a bounded number, and part products into batches alike."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -22,21 +22,23 @@ from loupe.options import BuildOptions, PredictOptions
 from loupe.predict.pictures import decode_picture, fit_picture, open_picture
 from loupe.predict.sources import Asked
 
-__all__ = ["Opened", "cut_batches", "open_ahead", "open_asked"]
+__all__ = ["Opened", "cut_batches", "open_ahead"]
 
 _BATCHES_AHEAD = 4  # opened together and sorted by length; as many again while they are answered
 
 
 @dataclass(frozen=True)
 class Opened:
-    """What became of a picture: its pixels as the model will see them, or why there are none.
+    """What became of a product's pictures: their pixels as the model will see them, or why not.
 
-    `size` is its width and height before it was fitted.
+    Of several, those that cannot be read are left out, as `asked` then tells; `lost` is why none
+    is there. `sizes` are widths and heights before they were fitted.
     """
 
     asked: Asked
-    picture: Image.Image | Rejection
-    size: tuple[int, int] = (0, 0)
+    pictures: Sequence[Image.Image]
+    sizes: Sequence[tuple[int, int]]
+    lost: Rejection | None = None
 
 
 def open_ahead(
@@ -92,40 +94,58 @@ def _open_window(
     options: PredictOptions,
     scratch: Path | None,
 ) -> list[Opened]:
-    urls = [each for each in window if isinstance(each.place, Url)]
+    urls = {place for each in window for place in each.places if isinstance(place, Url)}
     if not urls:
-        return list(openers.map(partial(open_asked, fit=fit, fetched={}), window))
+        return list(openers.map(partial(_open_product, fit=fit, fetched={}), window))
     with TemporaryDirectory(dir=scratch, prefix="fetched-") as spool:
-        fetched = _fetch(urls, Path(spool), options)
-        return list(openers.map(partial(open_asked, fit=fit, fetched=fetched), window))
+        fetched = _fetch(sorted(urls, key=lambda each: each.url), Path(spool), options)
+        return list(openers.map(partial(_open_product, fit=fit, fetched=fetched), window))
 
 
-def open_asked(
+def _open_product(
     asked: Asked,
     fit: Callable[[Image.Image], Image.Image],
-    fetched: Mapping[int, Path | Rejection],
+    fetched: Mapping[Url, Path | Rejection],
 ) -> Opened:
-    """Open a picture, fitted, or tell why it cannot be; that of a URL is the file in `fetched`."""
-    place = asked.place
-    found = fetched[asked.number] if isinstance(place, Url) else place
-    if isinstance(found, Rejection):
-        return Opened(asked, found)
+    """Open a product's pictures, fitted; those of URLs are the files in `fetched`."""
+    pictures: list[Image.Image] = []
+    sizes: list[tuple[int, int]] = []
+    lost: list[Rejection] = []
+    for name, place in zip(asked.names, asked.places, strict=True):
+        found = _try_to_open(str(name), fetched[place] if isinstance(place, Url) else place)
+        if isinstance(found, Rejection):
+            lost.append(found)
+            continue
+        try:
+            pictures.append(fit(found))
+            sizes.append(found.size)
+        except ValueError as error:  # it is too narrow to be fitted
+            lost.append(Rejection(Reason.UNANSWERABLE, str(error)))
+    if not pictures:
+        reason, details = lost[0].reason, dict.fromkeys(each.detail for each in lost)
+        return Opened(asked, (), (), Rejection(reason, " ".join(details)))
+    if lost:
+        columns = {**asked.columns, "left_out": [each.detail for each in lost]}
+        asked = replace(asked, columns=columns)
+    return Opened(asked, pictures, sizes)
+
+
+def _try_to_open(
+    name: str, place: LocalFile | Embedded | Path | Rejection
+) -> Image.Image | Rejection:
     try:
-        match found:
-            case Path():
-                picture = decode_picture(found, str(asked.columns["picture"]))
+        match place:
             case LocalFile():
-                picture = open_picture(found.path)
+                return open_picture(place.path)
             case Embedded():
-                picture = decode_picture(found.content, str(asked.columns["picture"]))
-        return Opened(asked, fit(picture), picture.size)
+                return decode_picture(place.content, name)
+            case Path():
+                return decode_picture(place, name)
     except PredictError as error:
-        return Opened(asked, Rejection(_reason_of(error), str(error)))
+        return Rejection(_reason_of(error), str(error))
     except OSError as error:  # of a path: too long, or through a folder that is closed to us
-        detail = f"{asked.columns['picture']!r}: {error.strerror}"
-        return Opened(asked, Rejection(Reason.MISSING_PICTURE, detail))
-    except ValueError as error:  # of a picture that is too narrow to be fitted
-        return Opened(asked, Rejection(Reason.UNANSWERABLE, str(error)))
+        return Rejection(Reason.MISSING_PICTURE, f"{name!r}: {error.strerror}")
+    return place
 
 
 def _reason_of(error: PredictError) -> Reason:
@@ -143,9 +163,9 @@ def _reason_of(error: PredictError) -> Reason:
 
 
 def _fetch(
-    asked: Sequence[Asked], spool: Path, options: PredictOptions
-) -> dict[int, Path | Rejection]:
-    """Fetch pictures into the folder `spool`; by number, the file of each, or why it has none."""
+    urls: Sequence[Url], spool: Path, options: PredictOptions
+) -> dict[Url, Path | Rejection]:
+    """Fetch pictures into the folder `spool`; give the file of each, or why it has none."""
     from loupe.build.fetching import FetchRules, Gathering, gather_pictures
     from loupe.build.journal import Entry
     from loupe.build.pictures import PictureRules
@@ -174,12 +194,11 @@ def _fetch(
         per_host=usual.per_host,
         workers=options.workers,
     )
-    found: dict[int, Path | Rejection] = {}
+    found: dict[Url, Path | Rejection] = {}
 
     def record(number: int, entry: Entry) -> None:
         outcome = entry.outcome
-        found[number] = outcome if isinstance(outcome, Rejection) else outcome.path
+        found[urls[number]] = outcome if isinstance(outcome, Rejection) else outcome.path
 
-    jobs = [(each.number, each.place) for each in asked if isinstance(each.place, Url)]
-    gather_pictures(jobs, len(jobs), how, record)
+    gather_pictures(list(enumerate(urls)), len(urls), how, record)
     return found

@@ -17,7 +17,14 @@ from PIL import Image
 from loupe.errors import PredictError
 from loupe.pixels import DECODE_ERRORS, FORMATS, SUFFIXES, find_formats, to_upright_srgb
 
-__all__ = ["decode_picture", "find_pictures", "fit_picture", "open_picture", "walk_pictures"]
+__all__ = [
+    "decode_picture",
+    "find_pictures",
+    "fit_picture",
+    "open_picture",
+    "walk_folders",
+    "walk_pictures",
+]
 
 
 def find_pictures(names: Iterable[str]) -> list[Path]:
@@ -38,13 +45,38 @@ def walk_pictures(folder: Path) -> Iterator[Path]:
     Raises:
         OSError: a folder cannot be read.
     """
-    with os.scandir(folder) as entries:
-        ordered = sorted(entries, key=lambda entry: entry.name)
-    for entry in ordered:
+    for entry in _list_entries(folder):
         if entry.is_dir(follow_symlinks=False):
             yield from walk_pictures(Path(entry.path))
-        elif entry.name.lower().endswith((*SUFFIXES, ".mpo")) and entry.is_file():
+        elif _is_picture(entry):
             yield Path(entry.path)
+
+
+def walk_folders(folder: Path) -> Iterator[list[Path]]:
+    """Give the picture files of a folder, then of each below it, in order of name.
+
+    A folder without any is passed over.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
+    entries = _list_entries(folder)
+    pictures = [Path(entry.path) for entry in entries if _is_picture(entry)]
+    if pictures:
+        yield pictures
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            yield from walk_folders(Path(entry.path))
+
+
+def _list_entries(folder: Path) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        return sorted(entries, key=lambda entry: entry.name)
+
+
+def _is_picture(entry: os.DirEntry[str]) -> bool:
+    """Tell by its name whether an entry is a picture file; a folder is none."""
+    return entry.name.lower().endswith((*SUFFIXES, ".mpo")) and entry.is_file()
 
 
 def open_picture(path: Path) -> Image.Image:

@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from loupe.certainty import Calibration
 from loupe.errors import MissingExtraError, PredictError
 from loupe.options import PredictOptions
 from loupe.predict.answering import Answered, answer_each
@@ -35,6 +36,7 @@ class RayCluster:
         MissingExtraError: Ray is not installed.
         PredictError: the cluster cannot be reached.
         CheckpointError: there is no such model.
+        CalibrationError: certainty is asked for, and the calibration is of another task.
     """
 
     def __init__(self, options: PredictOptions) -> None:
@@ -53,6 +55,8 @@ class RayCluster:
                 "start one on this machine."
             ) from error
         self.task = choose_task(options.model, options.task) or task_beside(options.model)
+        if options.asks_certainty:
+            Calibration.load(options.model).check_use(self.task, options.decoding)
         self._ray = ray
 
     def answer(

@@ -1,4 +1,4 @@
-"""Answer any number of pictures into a folder: streaming, stopped and gone on with at will."""
+"""Answer any number of products into a folder: streaming, stopped and gone on with at will."""
 
 from __future__ import annotations
 
@@ -49,17 +49,17 @@ class PredictedFolder:
     example: str | None
 
     def summary(self) -> str:
-        """Tell a person what became of the pictures, and where the answers stand."""
+        """Tell a person what became of the products, and where the answers stand."""
         counts = self.counts
         rejected = "".join(f"\n  {name}: {count:,}" for name, count in counts.rejected.items())
         rate = show_rate(self.answered_now / self.seconds) if self.seconds else "none"
         files = "answers.jsonl" if self.format == "json" else "answers-*.parquet"
         return (
-            f"Answered {counts.answered:,} of {counts.pictures:,} pictures, of which "
+            f"Answered {counts.answered:,} of {counts.pictures:,} products, of which "
             f"{counts.unparsed:,} do not parse; rejected {counts.rejected.total():,}{rejected}\n"
-            f"This run: {self.answered_now:,} pictures in {self.seconds:,.0f} s, {rate}\n"
+            f"This run: {self.answered_now:,} products in {self.seconds:,.0f} s, {rate}\n"
             f"Wrote {files}{' and rejected.jsonl' if rejected else ''} to {self.output}. The same "
-            "command answers pictures that are new; --retry failed tries rejected ones again."
+            "command answers products that are new; --retry failed tries rejected ones again."
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -76,7 +76,7 @@ class PredictedFolder:
 
 
 def predict_into_folder(options: PredictOptions, describe: Describe) -> PredictedFolder:
-    """Answer pictures into a folder, going on from what an earlier run of the same terms left.
+    """Answer products into a folder, going on from what an earlier run of the same terms left.
 
     Raises:
         PredictError: there is no picture, none can be read, the folder is someone else's or holds
@@ -102,12 +102,12 @@ def predict_into_folder(options: PredictOptions, describe: Describe) -> Predicte
     if stop.asked_by:
         raise StoppedError(
             f"stopped by {signal.Signals(stop.asked_by).name} after {result.answered_now:,} "
-            f"pictures of this run; {result.counts.pictures:,} are done, the same command goes on.",
+            f"products of this run; {result.counts.pictures:,} are done, the same command goes on.",
             stop.asked_by,
         )
     if not result.counts.answered:
         raise PredictError(
-            f"None of the {result.counts.pictures:,} pictures can be read. "
+            f"None of the {result.counts.pictures:,} products can be read. "
             f"{result.example or 'rejected.jsonl tells why.'}"
         )
     return result
@@ -122,12 +122,11 @@ def _prepare(
         "model": fingerprint_model(options.model),
         "task": task.to_dict(),
         **{name: getattr(options, name) for name in ("decoding", "price", "max_new_tokens")},
-        "keep": options.keep,
+        **{name: getattr(options, name) for name in ("together", "max_pictures", "keep")},
     }
     if options.asks_certainty:
-        asked = {
-            name: getattr(options, name) for name in ("coverage", "at_most_error", "confidence")
-        }
+        asked = {name: getattr(options, name) for name in ("coverage", "at_most_error")}
+        asked |= {"confidence": options.confidence} if options.at_most_error is not None else {}
         terms |= asked | {"calibration": Calibration.load(options.model).digest()}
     folder.begin(terms, overwrite=options.overwrite, retry=options.retry == "failed")
     save_options(replace(options, overwrite=False, retry=None), folder.path)
@@ -148,7 +147,7 @@ def _answer_all(
 ) -> PredictedFolder:
     known = folder.counts.pictures
     if known:
-        logger.info("An earlier run left off here: %s pictures are done", f"{known:,}")
+        logger.info("An earlier run left off here: %s products are done", f"{known:,}")
     total = max(sum(source.count for source in sources) - known, 0)
     unknown = (each for each in ask_each(sources, engine.task) if not folder.is_known(each.key))
     count, example, started = 0, None, time.monotonic()
@@ -207,7 +206,9 @@ def _schema(task: Task, sources: Sequence[Source], *, certainty: bool) -> pa.Sch
             f"The tables disagree on a column to keep ({error}). Read them into an output each, "
             "or choose format json."
         ) from error
-    head = [("picture", pa.string()), ("row", pa.int64()), ("id", pa.string())]
+    names = ("more_pictures", "left_out") if any(each.shows_more for each in sources) else ()
+    several = [(name, pa.list_(pa.string())) for name in names]
+    head = [("picture", pa.string()), *several, ("row", pa.int64()), ("id", pa.string())]
     fields = [
         (name_field(name), FIELD_TYPES.get(field.type, pa.string()))
         for name, field in task.fields.items()

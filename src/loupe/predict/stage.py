@@ -1,4 +1,4 @@
-"""The predict stage: pictures to one JSON object each, or to a table for people."""
+"""The predict stage: products to one JSON object each, or to a table for people."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ class PredictResult:
 
 
 def predict_pictures(options: PredictOptions) -> PredictResult | PredictedFolder:
-    """Answer the task's question about each picture; a bad picture gets its problem instead.
+    """Answer the task's question about each product; one without a picture gets its problem.
 
     With an output folder answers are written there as they come, else they are given at the end,
-    in the order of the pictures.
+    in the order of the products.
 
     Raises:
         PredictError: no picture is named, or none can be read; the task is not the model's; the
@@ -60,10 +60,6 @@ def predict_pictures(options: PredictOptions) -> PredictResult | PredictedFolder
         DatasetError: a dataset is not finished.
         MissingExtraError: the engine is not installed.
     """
-    if options.together:
-        from loupe.predict.together import predict_together
-
-        return PredictResult(predict_together(options), options.format)
     # Here, because training and evaluating have no use for tables and downloads.
     from loupe.build.ledger import Rejection
     from loupe.build.progress import Progress
@@ -86,7 +82,7 @@ def predict_pictures(options: PredictOptions) -> PredictResult | PredictedFolder
     answered.sort(key=lambda each: each[0].number)
     if all(isinstance(found, Rejection) for _, found in answered):
         problem = describe(answered[0])["problem"]
-        raise PredictError(f"None of the {len(answered)} pictures can be read. {problem}")
+        raise PredictError(f"None of the {len(answered)} products can be read. {problem}")
     return PredictResult([describe(each) for each in answered], options.format)
 
 

@@ -16,10 +16,10 @@ from loupe.pixels import to_srgb
 from loupe.predict.predictor import task_beside
 from loupe.predict.tasks import choose_task
 from loupe.task import Answer
-from loupe.vlm import Phi3VProcessor, load_processor, make_dialogue
+from loupe.vlm import Phi3VProcessor, list_pictures, load_processor, make_dialogue
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from loupe.vlm import Pictures
 
 __all__ = ["VllmReader"]
 
@@ -61,7 +61,7 @@ class VllmReader:
 
     def predict(
         self,
-        pictures: Sequence[Image.Image],
+        pictures: Sequence[Pictures],
         *,
         batch_size: int,
         max_new_tokens: int,
@@ -83,12 +83,25 @@ class VllmReader:
         )
         prompts: list[dict[str, Any]] = [
             {"prompt": self._dialogue.prompt, "multi_modal_data": {"image": to_srgb(picture)}}
-            for picture in pictures
+            for product in pictures
+            for picture in list_pictures(product)  # one, see check_pictures
         ]
         outputs = self._llm.generate(prompts, settings, use_tqdm=False)
         texts = [output.outputs[0].text for output in outputs]
         end = self._dialogue.end
         return [self.task.parse(text.strip().removesuffix(end).strip()) for text in texts]
+
+    def check_pictures(self, most: int) -> None:
+        """Refuse products of several pictures.
+
+        Raises:
+            PredictError: there are any.
+        """
+        if most > 1:
+            raise PredictError(
+                f"Engine vllm reads one picture of a product, and one here has {most}. Add "
+                "--max-pictures 1, or choose --engine local or ray."
+            )
 
     def _count_prompt(self) -> int:
         """Count the tokens of the longest prompt: one column of crops has the most line ends."""

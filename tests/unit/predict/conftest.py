@@ -5,8 +5,10 @@ import io
 import pytest
 from PIL import Image
 
+from loupe.errors import CheckpointError
 from loupe.predict import engines, run
 from loupe.task import Answer, Task
+from loupe.vlm import list_pictures
 
 TASK = Task.from_dict(
     {
@@ -36,23 +38,29 @@ def write_pictures(folder, count, broken=()):
 
 
 class Colours:
-    """Answers with the red of the first pixel; notes its batches, and fails where it is told to."""
+    """Answers with the red of the pictures' first pixels; notes batches, fails where told to."""
 
     task = TASK
 
     def __init__(self):
         self.batches = []
         self.fails_at = set()
+        self.takes = 3
         self.after_batch = lambda: None
         self.processor = ProcessorWithCrops()
 
     def predict(self, pictures, **_):
-        seen = [picture.getpixel((0, 0))[0] for picture in pictures]
+        products = [list_pictures(product) for product in pictures]
+        seen = [sum(each.getpixel((0, 0))[0] for each in product) for product in products]
         if self.fails_at.intersection(seen):
             raise RuntimeError("CUDA out of memory\nand so on")
-        self.batches.append([picture.size for picture in pictures])
+        self.batches.append([product[0].size for product in products])
         self.after_batch()
         return [Answer(f"red {value}", {"colour": "red", "price": float(value)}) for value in seen]
+
+    def check_pictures(self, most):
+        if most > self.takes:
+            raise CheckpointError(f"takes no {most} pictures at a time")
 
 
 class ProcessorWithCrops:

@@ -6,7 +6,6 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from PIL import Image
 
-from loupe.build.ledger import Rejection
 from loupe.options import PredictOptions
 from loupe.predict.answering import answer_each
 from loupe.predict.opening import cut_batches, open_ahead
@@ -50,7 +49,11 @@ def open_all(chosen, scratch=None):
 
 def fates(opened):
     return [
-        str(each.picture.reason) if isinstance(each.picture, Rejection) else each.size
+        str(each.lost.reason)
+        if each.lost
+        else each.sizes[0]
+        if len(each.sizes) == 1
+        else each.sizes
         for each in opened
     ]
 
@@ -59,7 +62,7 @@ def test_links_are_fetched_and_nothing_is_left_behind(shop, tmp_path):
     (tmp_path / "scratch").mkdir()
     opened = open_all(options(shop, allow_private=True), tmp_path / "scratch")
     assert fates(opened) == [(40, 32), (40, 32), "http_error", "html_page", (40, 32)]
-    assert opened[1].picture.getpixel((0, 0)) == draw(1).getpixel((0, 0))
+    assert opened[1].pictures[0].getpixel((0, 0)) == draw(1).getpixel((0, 0))
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
@@ -81,8 +84,8 @@ def test_paths_of_a_table_do_not_leave_its_folder(tmp_path):
 def test_name_that_no_file_can_have_is_a_missing_picture(tmp_path):
     (tmp_path / "shop.csv").write_text(f"id,image\n1,{'x' * 300}.png\n")
     (opened,) = open_all(options(tmp_path / "shop.csv"))
-    assert str(opened.picture.reason) == "missing_picture"
-    assert opened.picture.detail.endswith("File name too long")
+    assert str(opened.lost.reason) == "missing_picture"
+    assert opened.lost.detail.endswith("File name too long")
 
 
 @pytest.mark.parametrize(

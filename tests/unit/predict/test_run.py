@@ -62,7 +62,7 @@ def test_folder_holds_answers_rejections_and_a_record(pictures, tmp_path, colour
     }  # fmt: skip
     assert record["last_run"]["pictures"] == 20
     assert record["task"] == colours.task.to_dict()
-    assert "Answered 19 of 20 pictures" in result.summary()
+    assert "Answered 19 of 20 products" in result.summary()
     assert "not_a_picture: 1" in result.summary()
     assert names(out) == [
         ".lock", "answers.jsonl", "options.yaml", "predictions.json", "rejected.jsonl", "terms.json"
@@ -96,7 +96,7 @@ def test_signal_ends_after_the_batch_and_the_same_command_goes_on(
             os.kill(os.getpid(), number)
 
     colours.after_batch = ask_to_stop
-    with pytest.raises(StoppedError, match=r"stopped by SIG\w+ after 7 pict.*same command") as told:
+    with pytest.raises(StoppedError, match=r"stopped by SIG\w+ after 7 prod.*same command") as told:
         predict(pictures, tmp_path / "out", format=kind)
     assert told.value.exit_code == code
     assert "predictions.json" not in names(tmp_path / "out")
@@ -211,7 +211,7 @@ def test_nothing_is_written_where_nothing_can_begin(tmp_path, colours, monkeypat
 
 def test_folder_of_bad_pictures_alone_is_an_error_with_its_reasons_kept(tmp_path, colours):
     bad = write_pictures(tmp_path / "bad", 3, broken={0, 1, 2})
-    with pytest.raises(PredictError, match=r"None of the 3 pictures can be read. File '.*0000"):
+    with pytest.raises(PredictError, match=r"None of the 3 products can be read. File '.*0000"):
         predict(bad, tmp_path / "out")
     assert len(read_lines(tmp_path / "out" / "rejected.jsonl")) == 3
 
@@ -227,13 +227,13 @@ def test_picture_that_the_model_cannot_take_costs_itself_alone(pictures, tmp_pat
 
 def test_model_that_answers_nothing_ends_the_run(pictures, tmp_path, colours):
     colours.fails_at = set(range(256))
-    with pytest.raises(PredictError, match=r"8 pictures in a row cannot be answered: CUDA out of"):
+    with pytest.raises(PredictError, match=r"8 products in a row cannot be answered: CUDA out of"):
         predict(pictures, tmp_path / "out")
 
 
 def test_model_that_is_lost_half_way_ends_the_run_and_spoils_little(pictures, tmp_path, colours):
     colours.fails_at = set(range(8, 256))
-    with pytest.raises(PredictError, match="8 pictures in a row"):
+    with pytest.raises(PredictError, match="8 products in a row"):
         predict(pictures, tmp_path / "out")
     assert len(read_lines(tmp_path / "out" / "answers.jsonl")) == 7
     colours.fails_at = set()
@@ -282,7 +282,7 @@ def test_killed_command_goes_on_where_it_stopped(tmp_path, tiny_checkpoint, caps
     assert (out / "answers.jsonl").read_bytes().endswith(b"half a li")
     assert not (out / "predictions.json").exists()
     assert main(command) == 0
-    assert "This run: 6 pictures" in capsys.readouterr().out
+    assert "This run: 6 products" in capsys.readouterr().out
     assert main([*command[:5], str(tmp_path / "whole"), *command[6:]]) == 0
     whole = read_lines(tmp_path / "whole" / "answers.jsonl")
     assert read_lines(out / "answers.jsonl") == whole
@@ -328,7 +328,7 @@ def make_table_of_nothing(folder):
     [
         (make_empty_table, "has no rows. Give a source with at least one."),
         (make_table_without_pictures, "has no column with pictures (image, image_path"),
-        (make_table_of_nothing, "None of the 3 pictures can be read. the picture's column holds"),
+        (make_table_of_nothing, "None of the 3 products can be read. the picture's column holds"),
     ],
     ids=["empty", "without pictures", "nothing"],
 )
@@ -358,7 +358,7 @@ def test_folder_of_broken_and_strange_pictures_is_answered_as_far_as_it_goes(
         (bad / name).write_bytes(content)
     assert main(words(bad, tiny_checkpoint, tmp_path / "out")) == 0
     said = capsys.readouterr()
-    assert "Answered 5 of 10 pictures" in said.out
+    assert "Answered 5 of 10 products" in said.out
     assert "Traceback" not in said.err
     rejected = {
         line["picture"].rpartition("/")[2]: line["reason"]

@@ -26,7 +26,7 @@ def test_files_and_folders_keep_their_order(tmp_path):
         "z.png", "b/0000.png", "b/deep/0000.png", "b/deep/0001.png"
     ]  # fmt: skip
     assert [each.number for each in asked] == [0, 1, 2, 3]
-    assert asked[0].place == LocalFile(tmp_path / "z.png")
+    assert asked[0].places == (LocalFile(tmp_path / "z.png"),)
 
 
 @pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "parquet"])
@@ -50,7 +50,7 @@ def test_any_table_gives_rows_with_ids_and_kept_columns(tmp_path, kind):
         {"picture": "a.png", "row": 1, "id": "A", "original_colour": "red", "original_row": 7},
         {"picture": "b.png", "row": 2, "id": "B", "original_colour": "blue", "original_row": 8},
     ]
-    assert asked[0].place == LocalFile(tmp_path / "a.png")
+    assert asked[0].places == (LocalFile(tmp_path / "a.png"),)
 
 
 def test_rows_of_one_picture_are_known_apart_and_again(tmp_path):
@@ -74,7 +74,7 @@ def test_split_of_a_dataset_is_a_source(tmp_path):
     asked = {split: ask(tmp_path / "data", split=split) for split in ("train", "test")}
     for split, found in asked.items():
         assert len(found) == record["counts"][split] > 0
-        assert all(isinstance(each.place, Embedded) for each in found)
+        assert all(isinstance(*each.places, Embedded) for each in found)
     ids = [each.columns["id"] for found in asked.values() for each in found]
     assert len(set(ids)) == len(ids)
     (tmp_path / "data" / "dataset.json").write_text("{}")
@@ -112,4 +112,4 @@ def test_column_of_bytes_is_not_kept(tmp_path):
     pq.write_table(pa.table({"image": table["image"]}), tmp_path / "bare.parquet")
     with pytest.raises(BuildError, match=r"columns of bytes alone \(image\)"):
         ask(tmp_path / "bare.parquet")
-    assert isinstance(asked.place, Embedded)
+    assert isinstance(*asked.places, Embedded)

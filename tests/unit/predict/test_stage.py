@@ -35,7 +35,7 @@ def test_a_bad_picture_does_not_stop_the_rest(tiny_checkpoint, folder):
 
 def test_only_bad_pictures_are_an_error(tiny_checkpoint, folder):
     with pytest.raises(
-        PredictError, match=r"None of the 2 pictures can be read\. There is no pict"
+        PredictError, match=r"None of the 2 products can be read\. There is no pict"
     ):
         predict_pictures(
             PredictOptions(
