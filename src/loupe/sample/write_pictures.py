@@ -1,8 +1,9 @@
 """Draw many products to a folder, in this process or in several."""
 
+import logging
 import os
 import signal
-import sys
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -17,6 +18,9 @@ from loupe.sample.table import image_path
 
 JPEG_QUALITY = 92
 PRODUCTS_PER_TASK = 16
+TOLD_EVERY_SECONDS = 10
+
+logger = logging.getLogger(__name__)
 
 
 def write_pictures(
@@ -38,13 +42,16 @@ def write_pictures(
     write = partial(
         _write_batch, folder=folder, image_size_px=image_size_px, seed=seed, views=views
     )
-    count = min(workers or os.cpu_count() or 1, len(batches))
-    done = map(write, batches) if count == 1 else _in_processes(write, batches, count)
-    with tqdm(
-        total=len(products), desc="Drawing", unit=" pictures", disable=not sys.stderr.isatty()
-    ) as progress:
+    processes = min(workers or os.cpu_count() or 1, len(batches))
+    done = map(write, batches) if processes == 1 else _in_processes(write, batches, processes)
+    count, told = 0, time.monotonic()
+    with tqdm(total=len(products), desc="Drawing", unit=" products", disable=None) as progress:
         for written in done:
+            count += written
             progress.update(written)
+            if progress.disable and time.monotonic() - told >= TOLD_EVERY_SECONDS:
+                told = time.monotonic()
+                logger.info("Drew %s of %s products", f"{count:,}", f"{len(products):,}")
 
 
 def _in_processes(
