@@ -268,8 +268,8 @@ def main() -> None:
     model.to(torch.bfloat16).save_pretrained(args.output)
     processor.save_pretrained(args.output)
     Task.load().save(args.output / "task.yaml")
-    settings = {key: value for key, value in vars(args).items() if not isinstance(value, Path)}
-    settings.pop("pictures", None)
+    not_told = {"output", "pictures"}
+    settings = {key: value for key, value in vars(args).items() if key not in not_told}
     made = {"houses": [*QUESTIONS], "commit": commit(), **settings, "course": course}
     (args.output / "pretraining.json").write_text(json.dumps(made, indent=1), "utf-8")
 

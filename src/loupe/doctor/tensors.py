@@ -27,7 +27,7 @@ WHOLE, INDEX, ADAPTER = (
 )
 NUMBERS_AT_A_TIME = 2**20
 FEWEST_JUDGED = 4096  # numbers below which chance and training cannot be told apart
-STANDARD_ERRORS = 5.0
+STANDARD_ERRORS = 6.0  # of five figures together, as the length of a vector: one draw in a million
 NORMAL_KURTOSIS = 3.0
 ROUNDING = 0.01  # what storing in 16 bits may change of a variance or a kurtosis
 
@@ -135,19 +135,22 @@ def measure(place: Place, name: str, initial: Collection[float]) -> Values:
     """
     not_finite = count = done = 0
     # Made at once: small tensors kept between large ones would break the heap into pieces.
-    rows = torch.zeros(place.shape[0] if len(place.shape) > 1 else 1, dtype=torch.float64)
+    shape = place.shape if len(place.shape) > 1 else (1, math.prod(place.shape))
+    rows = torch.zeros(shape[0], dtype=torch.float64)
+    columns = torch.zeros(math.prod(shape[1:]), dtype=torch.float64)
     sums = torch.zeros(3, dtype=torch.float64)  # of powers 1, 2 and 4
     for piece in _pieces(place, name):
         numbers = piece.double().flatten(1)  # (rows, numbers of a row)
         not_finite += int((~numbers.isfinite()).sum())
         squares = numbers.square()
         rows[done : done + len(squares)] = squares.mean(dim=1)
+        columns += squares.sum(dim=0)
         done += len(squares)
         sums += torch.stack([numbers.sum(), squares.sum(), squares.square().sum()])
         count += numbers.numel()
     is_zero = bool(sums[1] == 0)
     looks_random = not not_finite and any(
-        _looks_drawn(place.shape, rows, sums, count, deviation) for deviation in initial
+        _looks_drawn(rows, columns, sums, count, deviation) for deviation in initial
     )
     return Values(not_finite, is_zero, looks_random)
 
@@ -164,23 +167,35 @@ def _pieces(place: Place, name: str) -> Iterator[torch.Tensor]:
 
 
 def _looks_drawn(
-    shape: Shape, rows: torch.Tensor, sums: torch.Tensor, count: int, deviation: float
+    rows: torch.Tensor, columns: torch.Tensor, sums: torch.Tensor, count: int, deviation: float
 ) -> bool:
-    """Compare mean, deviation, kurtosis and the rows' spread with those of a normal draw.
+    """Compare mean, deviation, kurtosis, the rows' and the columns' spread with a normal draw's.
 
-    rows: mean squares. Rows that training moved differ far more than those of a draw.
+    rows: mean squares, columns: sums of squares. Those that training moved differ far more than
+    those of a draw.
     """
-    rows = rows[rows > 0]  # an embedding's padding row is set to zero
-    if len(shape) < 2 or count < FEWEST_JUDGED or len(rows) < 2:
+    rows_drawn = rows[rows > 0]  # an embedding's padding row is set to zero
+    if count < FEWEST_JUDGED or len(rows_drawn) < 2:
         return False
     mean, _, fourth = (sums / count).tolist()
-    width = count / shape[0]
-    square = float(rows.mean())
-    kurtosis = fourth * shape[0] / len(rows) / square**2
-    spread = float(rows.var()) / square**2 * width / 2  # 1 for a normal draw
-    return (
-        abs(mean) <= STANDARD_ERRORS * math.sqrt(square / count)
-        and abs(square / deviation**2 - 1) <= STANDARD_ERRORS * math.sqrt(2 / count) + ROUNDING
-        and abs(kurtosis - NORMAL_KURTOSIS) <= STANDARD_ERRORS * math.sqrt(24 / count) + ROUNDING
-        and abs(spread - 1) <= STANDARD_ERRORS * math.sqrt(2 / len(rows))
+    square = float(rows_drawn.mean())
+    kurtosis = fourth * len(rows) / len(rows_drawn) / square**2
+    off = (
+        mean / math.sqrt(square / count),
+        _excess(square / deviation**2 - 1) / math.sqrt(2 / count),
+        _excess(kurtosis - NORMAL_KURTOSIS) / math.sqrt(24 / count),
+        _spread(rows_drawn, len(columns)),
+        _spread(columns, len(rows_drawn)),
     )
+    return math.hypot(*off) <= STANDARD_ERRORS
+
+
+def _excess(difference: float) -> float:
+    """Give how far a figure is off beyond what rounding may do."""
+    return max(abs(difference) - ROUNDING, 0.0)
+
+
+def _spread(squares: torch.Tensor, numbers: int) -> float:
+    """Give by how many standard errors sums of that many squares differ more than a draw's."""
+    spread = float(squares.var() / squares.mean() ** 2) * numbers / 2  # 1 for a normal draw
+    return (spread - 1) / math.sqrt(2 / len(squares))
