@@ -96,9 +96,7 @@ class _Answering:
         if most > self._most_pictures:
             self._reader.check_pictures(most)
             self._most_pictures = most
-        pictures = [
-            each.pictures[0] if len(each.pictures) == 1 else each.pictures for each in batch
-        ]
+        pictures = [each.pictures for each in batch]
         try:
             answers = self._reader.predict(
                 pictures,

@@ -61,7 +61,7 @@ class Asked:
     @property
     def names(self) -> list[str | None]:
         """What each picture is called."""
-        return [self.columns["picture"], *self.columns.get("more_pictures", ())]
+        return _names_in(self.columns)
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ def _ask_table(
     name: str, table: Table, options: PredictOptions, *, is_dataset: bool = False
 ) -> Source:
     id_column = options.id_column or ("row_id" if is_dataset else None)
-    pictures, row_id = choose_columns(_image_columns(options), id_column, table.columns)
+    pictures, row_id = choose_columns(options.image_column, id_column, table.columns)
     if is_dataset and options.image_column is None and _FURTHER_IMAGES in table.byte_columns:
         pictures = *pictures, _FURTHER_IMAGES
     kept = _types_of(table, options.keep)
@@ -191,11 +191,6 @@ def _ask_table(
 
     shows_more = most != 1 and len(pictures) > 1
     return Source(name, table.arrow.num_rows, kept, read, shows_more=shows_more)
-
-
-def _image_columns(options: PredictOptions) -> list[str] | None:
-    named = options.image_column
-    return [named] if isinstance(named, str) else named
 
 
 def _types_of(table: Table, columns: Sequence[str]) -> dict[str, pa.DataType]:
@@ -224,6 +219,11 @@ def _name_pictures(names: Sequence[str | None]) -> dict[str, Any]:
     return {"picture": main} | ({"more_pictures": more} if more else {})
 
 
+def _names_in(columns: Mapping[str, Any]) -> list[str | None]:
+    """Read what `_name_pictures` wrote."""
+    return [columns["picture"], *columns.get("more_pictures", ())]
+
+
 def _name_picture(cell: Any) -> str | None:
     """Give what a line says of a picture: its path or URL, of one in the table its name."""
     if isinstance(cell, Mapping):
@@ -232,8 +232,7 @@ def _name_picture(cell: Any) -> str | None:
 
 
 def _key_of(source: str, columns: Mapping[str, Any], places: _Places) -> int:
-    names = [columns["picture"], *columns.get("more_pictures", ())]
-    where = " and ".join(map(_tell_place, names, places))
+    where = " and ".join(map(_tell_place, _names_in(columns), places))
     row = columns.get("row")
     return hash_text(where if row is None else f"{source} row {row} {where}")
 

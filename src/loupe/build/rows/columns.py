@@ -51,7 +51,7 @@ def resolve_columns(
     available: list[str],
     task: Task,
     *,
-    pictures: list[str] | None,
+    pictures: list[str] | str | None,
     row_id: str | None,
     fields: Mapping[str, str],
     group_by: list[str],
@@ -144,7 +144,7 @@ def _currency_of(column: str) -> str | None:
 
 
 def choose_columns(
-    pictures: list[str] | None, row_id: str | None, available: list[str]
+    pictures: list[str] | str | None, row_id: str | None, available: list[str]
 ) -> tuple[tuple[str, ...], str | None]:
     """Find the columns with pictures and with ids, by the name given, else by the options' rules.
 
@@ -157,8 +157,9 @@ def choose_columns(
     )
 
 
-def _choose_pictures(names: list[str] | None, available: list[str]) -> tuple[str, ...]:
+def _choose_pictures(names: list[str] | str | None, available: list[str]) -> tuple[str, ...]:
     if names is not None:
+        names = [names] if isinstance(names, str) else names
         for name in names:
             _require(
                 name, available, "the option image_column", "Name the column with the pictures"

@@ -39,7 +39,7 @@ def plan_columns(table: Table, task: Task, options: BuildOptions) -> tuple[Task,
     columns = resolve_columns(
         table.columns,
         task,
-        pictures=[named] if isinstance(named := options.image_column, str) else named,
+        pictures=options.image_column,
         row_id=options.id_column,
         fields=options.columns,
         group_by=options.group_by,
