@@ -315,7 +315,7 @@ def measure(
 
 def commit() -> str:
     """Give the commit that the base is made at; pictures change with the code that draws them."""
-    words = ["git", "rev-parse", "--short", "HEAD"]
+    words = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
 
 
@@ -329,7 +329,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2_000, help="steps of everything")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--learning-rate", type=float, default=3e-3)
-    parser.add_argument("--practice-steps", type=int, default=2_000, help="steps on prices")
+    parser.add_argument("--practice-steps", type=int, default=2_400, help="steps on prices")
     parser.add_argument("--practice-learning-rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=6)
     parser.add_argument("--pictures", type=Path, help="a .npy file that keeps what was drawn")
