@@ -73,7 +73,9 @@ def test_a_batch_in_pieces_makes_the_steps_of_the_whole_batch(
 
     taken, moved, norm = train("whole")
     assert taken == (2, [4, 2])
-    monkeypatch.setattr("loupe.train.batches.TOKENS_AT_ONCE", 1)
+    monkeypatch.setattr(
+        "loupe.train.batches.TOKENS_AT_ONCE", 1
+    )  # so each sample is a piece of its own
     taken, moved_in_pieces, norm_in_pieces = train("pieces")
     assert taken == (2, [1] * 6)
     assert norm_in_pieces == pytest.approx(norm, rel=0.01)  # Adam itself would hide a wrong scale
@@ -121,6 +123,7 @@ def test_fp16_may_skip_steps_while_its_scale_is_sought(
         trainer.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
         return trainer
 
+    # These steps are in float32, which has no scaler; the trainer is given the one of fp16.
     monkeypatch.setattr("loupe.train.run.AnswerTrainer", make_trainer)
     predictor.model.model.norm.weight.register_hook(lambda gradient: gradient * math.inf)
     options = options_for(tmp_path / "model", evaluations=0)
@@ -134,14 +137,20 @@ def test_fp16_may_skip_steps_while_its_scale_is_sought(
         assert not list(tmp_path.glob("*.pt"))
 
 
-def test_noise_falls_on_words_alone(predictor, make):
-    model, alpha = predictor.model, 5.0
+def batch_with_padding(predictor, make):
+    """Give two rows as the model takes them, the second with a longer answer."""
     rows, _ = make.rows(predictor, 2)
     short, long = rows.examples[0], rows.examples[1]
     long = replace(long, answer_ids=long.answer_ids + long.answer_ids)
     samples = [Sample(short, rows.pictures(0)), Sample(long, rows.pictures(1))]
     batch = Collator(predictor.processor)(samples)
     del batch["row_ids"]
+    return batch
+
+
+def test_noise_falls_on_words_alone(predictor, make):
+    model, alpha = predictor.model, 5.0
+    batch = batch_with_padding(predictor, make)
     seen = []
     model.model.layers[0].register_forward_pre_hook(
         lambda _, states, named: seen.append(states[0] if states else named["hidden_states"]),
@@ -165,12 +174,7 @@ def test_noise_falls_on_words_alone(predictor, make):
 
 def test_noise_on_padding_does_not_reach_the_loss(predictor, make):
     model = predictor.model.train()
-    rows, _ = make.rows(predictor, 2)
-    short, long = rows.examples[0], rows.examples[1]
-    long = replace(long, answer_ids=long.answer_ids + long.answer_ids)
-    samples = [Sample(short, rows.pictures(0)), Sample(long, rows.pictures(1))]
-    batch = Collator(predictor.processor)(samples)
-    del batch["row_ids"]
+    batch = batch_with_padding(predictor, make)
     padding = (batch["attention_mask"] == 0)[..., None]
     assert padding.any()
     with torch.no_grad():
