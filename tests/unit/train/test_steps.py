@@ -73,9 +73,8 @@ def test_a_batch_in_pieces_makes_the_steps_of_the_whole_batch(
 
     taken, moved, norm = train("whole")
     assert taken == (2, [4, 2])
-    monkeypatch.setattr(
-        "loupe.train.batches.TOKENS_AT_ONCE", 1
-    )  # so each sample is a piece of its own
+    # So few that each sample is a piece of its own.
+    monkeypatch.setattr("loupe.train.batches.TOKENS_AT_ONCE", 1)
     taken, moved_in_pieces, norm_in_pieces = train("pieces")
     assert taken == (2, [1] * 6)
     assert norm_in_pieces == pytest.approx(norm, rel=0.01)  # Adam itself would hide a wrong scale
