@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["VllmReader"]
 
+_CROP_SIZE_PX, _IMAGE_TOKEN_ID = 336, 32044
+"""Of the published checkpoints; vLLM has their tower and this token built in."""
 _SPARE_TOKENS = 16  # vLLM cuts a prompt's text at other places than the processor
 
 
@@ -31,7 +33,7 @@ class VllmReader:
 
     Raises:
         MissingExtraError: vLLM is not installed.
-        PredictError: the model is an adapter, or of a family that is not read this way.
+        PredictError: the model is an adapter, or of a family or size that is not read this way.
         CheckpointError: there is no processor.
     """
 
@@ -48,6 +50,7 @@ class VllmReader:
                 f"Engine vllm reads Phi-3-Vision; the processor of {options.model!r} is a "
                 f"{type(self.processor).__name__}. Choose --engine local or ray."
             )
+        _refuse_other_sizes(self.processor, options.model)
         self.task = choose_task(options.model, options.task) or task_beside(options.model)
         self._dialogue = make_dialogue(self.processor, self.task.question)
         self._sampling, self._guiding = SamplingParams, StructuredOutputsParams
@@ -109,6 +112,16 @@ class VllmReader:
         picture = crops.count_image_tokens(crops.num_crops * crops.crop_size, crops.crop_size)
         text = len(self.processor.tokenizer(self._dialogue.prompt)["input_ids"])
         return int(picture) + text + _SPARE_TOKENS
+
+
+def _refuse_other_sizes(processor: Phi3VProcessor, model: str) -> None:
+    crop_size, token = processor.image_processor.crop_size, processor.image_token_id
+    if (crop_size, token) != (_CROP_SIZE_PX, _IMAGE_TOKEN_ID):
+        raise PredictError(
+            f"vLLM reads Phi-3-Vision with crops of {_CROP_SIZE_PX} px and pictures at token "
+            f"{_IMAGE_TOKEN_ID}, as published; {model!r} has {crop_size} px and {token}. Choose "
+            "--engine local or ray."
+        )
 
 
 def _refuse_adapter(folder: Path) -> None:

@@ -6,6 +6,7 @@ https://docs.vllm.ai/en/latest/api/vllm/: LLM, SamplingParams, StructuredOutputs
 import sys
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
@@ -17,6 +18,8 @@ from loupe.predict import predict_pictures
 from loupe.task import Task
 
 from .conftest import write_pictures
+
+TOKENIZER = Path(__file__).parents[2] / "parity" / "golden" / "tokenizer"
 
 
 @dataclass
@@ -66,14 +69,26 @@ def vllm(monkeypatch):
     monkeypatch.setitem(sys.modules, "vllm.sampling_params", sampling)
 
 
+@pytest.fixture
+def published(tmp_path):
+    """A processor of the published sizes; the stand-in reads no weights."""
+    from transformers import PreTrainedTokenizerFast
+
+    from loupe.phi3_v import Phi3VImageProcessor, Phi3VProcessor
+
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(TOKENIZER)
+    Phi3VProcessor(Phi3VImageProcessor(num_crops=4), tokenizer).save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
 def predict(folder, model, **changes):
     options = {"engine": "vllm", "batch_size": 2} | changes
     return predict_pictures(PredictOptions(pictures=[str(folder)], model=str(model), **options))
 
 
-def test_vllm_is_asked_greedily_under_the_tasks_grammar(tmp_path, tiny_checkpoint, vllm):
+def test_vllm_is_asked_greedily_under_the_tasks_grammar(tmp_path, published, vllm):
     write_pictures(tmp_path, 5)
-    result = predict(tmp_path, tiny_checkpoint, max_new_tokens=40)
+    result = predict(tmp_path, published, max_new_tokens=40)
     assert [each["full_price"] for each in result.pictures] == [20.5] * 5
     ((prompts, sampling),) = LLM.made.calls  # all in one, as vLLM makes its own batches
     assert len(prompts) == 5
@@ -86,14 +101,20 @@ def test_vllm_is_asked_greedily_under_the_tasks_grammar(tmp_path, tiny_checkpoin
     assert settings["structured_outputs_config"] == {"backend": "guidance"}
     assert settings["limit_mm_per_prompt"] == {"image": 1}
     assert settings["trust_remote_code"] is False
-    # 4 crops of 1 token and 1 line end each in a column, the whole picture of 2, a separator
-    assert settings["max_model_len"] > 11 + 40
+    # 4 crops in a column and the whole picture, each 12 rows of 12 tokens and an end; a separator
+    assert settings["max_model_len"] > 5 * 12 * 13 + 1 + 40
 
 
-def test_free_decoding_has_no_grammar(tmp_path, tiny_checkpoint, vllm):
+def test_free_decoding_has_no_grammar(tmp_path, published, vllm):
     write_pictures(tmp_path, 1)
-    predict(tmp_path, tiny_checkpoint, decoding="free")
+    predict(tmp_path, published, decoding="free")
     assert LLM.made.calls[0][1].structured_outputs is None
+
+
+def test_other_sizes_are_refused(tmp_path, tiny_checkpoint, vllm):
+    write_pictures(tmp_path, 1)
+    with pytest.raises(PredictError, match=r"crops of 336 px.*has 28 px.*--engine local or ray"):
+        predict(tmp_path, tiny_checkpoint)
 
 
 def test_missing_vllm_is_told_with_what_to_install(tmp_path, tiny_checkpoint, monkeypatch):
@@ -123,9 +144,7 @@ def test_medians_of_prices_are_refused():
 
 
 def test_every_process_of_vllm_learns_of_the_family():
-    declared = (__import__("pathlib").Path(__file__).parents[3] / "pyproject.toml").read_text(
-        "utf-8"
-    )
+    declared = (Path(__file__).parents[3] / "pyproject.toml").read_text("utf-8")
     assert (
         '[project.entry-points."vllm.general_plugins"]\nloupe_phi3_v = "loupe.phi3_v:register"'
         in declared
