@@ -74,8 +74,9 @@ def published(tmp_path):
     """A processor of the published sizes; the stand-in reads no weights."""
     from transformers import PreTrainedTokenizerFast
 
-    from loupe.phi3_v import Phi3VImageProcessor, Phi3VProcessor
+    from loupe.phi3_v import Phi3VConfig, Phi3VImageProcessor, Phi3VProcessor
 
+    Phi3VConfig().save_pretrained(tmp_path / "model")
     tokenizer = PreTrainedTokenizerFast.from_pretrained(TOKENIZER)
     Phi3VProcessor(Phi3VImageProcessor(num_crops=4), tokenizer).save_pretrained(tmp_path / "model")
     return tmp_path / "model"
