@@ -47,7 +47,7 @@ from loupe.family import (
     token_kinds,
     underlying_model,
 )
-from loupe.phi3_v import Phi3VProcessor, register
+from loupe.phi3_v import Phi3VConfig, Phi3VProcessor, register
 
 __all__ = [
     "IGNORED_LABEL",
@@ -57,6 +57,7 @@ __all__ = [
     "TINY",
     "TINY_FOLDER",
     "Dialogue",
+    "Phi3VConfig",
     "Phi3VProcessor",
     "Pictures",
     "answer_loss",
@@ -68,6 +69,7 @@ __all__ = [
     "fit_picture_size",
     "has_answer_loss",
     "list_pictures",
+    "load_config",
     "load_model_and_processor",
     "load_processor",
     "make_dialogue",
@@ -139,11 +141,17 @@ def load_model_and_processor(
 
 def build_without_weights(model: str, dtype: str) -> Any:
     """Build a model that `load_processor` could read on the meta device: shapes and types alone."""
+    with torch.device("meta"):
+        return AutoModelForImageTextToText.from_config(
+            load_config(model), dtype=getattr(torch, dtype)
+        )
+
+
+def load_config(model: str) -> Any:
+    """Load the config of a model that `load_processor` could read; an adapter's is its base's."""
     adapter = Path(model) if (Path(model) / "adapter_config.json").is_file() else None
     register()
-    config = AutoConfig.from_pretrained(_locate(_base_of(adapter) if adapter else model))
-    with torch.device("meta"):
-        return AutoModelForImageTextToText.from_config(config, dtype=getattr(torch, dtype))
+    return AutoConfig.from_pretrained(_locate(_base_of(adapter) if adapter else model))
 
 
 def load_processor(model: str) -> Any:

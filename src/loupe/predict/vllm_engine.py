@@ -16,15 +16,20 @@ from loupe.pixels import to_srgb
 from loupe.predict.predictor import task_beside
 from loupe.predict.tasks import choose_task
 from loupe.task import Answer
-from loupe.vlm import Phi3VProcessor, list_pictures, load_processor, make_dialogue
+from loupe.vlm import (
+    Phi3VConfig,
+    Phi3VProcessor,
+    list_pictures,
+    load_config,
+    load_processor,
+    make_dialogue,
+)
 
 if TYPE_CHECKING:
     from loupe.vlm import Pictures
 
 __all__ = ["VllmReader"]
 
-_CROP_SIZE_PX, _IMAGE_TOKEN_ID = 336, 32044
-"""Of the published checkpoints; vLLM has their tower and this token built in."""
 _SPARE_TOKENS = 16  # vLLM cuts a prompt's text at other places than the processor
 
 
@@ -50,7 +55,7 @@ class VllmReader:
                 f"Engine vllm reads Phi-3-Vision; the processor of {options.model!r} is a "
                 f"{type(self.processor).__name__}. Choose --engine local or ray."
             )
-        _refuse_other_sizes(self.processor, options.model)
+        _refuse_other_sizes(options.model)
         self.task = choose_task(options.model, options.task) or task_beside(options.model)
         self._dialogue = make_dialogue(self.processor, self.task.question)
         self._sampling, self._guiding = SamplingParams, StructuredOutputsParams
@@ -114,13 +119,17 @@ class VllmReader:
         return int(picture) + text + _SPARE_TOKENS
 
 
-def _refuse_other_sizes(processor: Phi3VProcessor, model: str) -> None:
-    crop_size, token = processor.image_processor.crop_size, processor.image_token_id
-    if (crop_size, token) != (_CROP_SIZE_PX, _IMAGE_TOKEN_ID):
+def _refuse_other_sizes(model: str) -> None:
+    """Refuse what vLLM does not have built in: another tower, or another token for pictures."""
+    published, config = Phi3VConfig(), load_config(model)
+    towers = [(each.img_processor or {}).get("model_name") for each in (published, config)]
+    tokens = [each.image_token_id for each in (published, config)]
+    if towers[0] != towers[1] or tokens[0] != tokens[1]:
         raise PredictError(
-            f"vLLM reads Phi-3-Vision with crops of {_CROP_SIZE_PX} px and pictures at token "
-            f"{_IMAGE_TOKEN_ID}, as published; {model!r} has {crop_size} px and {token}. Choose "
-            "--engine local or ray."
+            f"vLLM reads Phi-3-Vision with the published tower, {towers[0]} with crops of "
+            f"{published.crop_size} px, and pictures at token {tokens[0]}; {model!r} has "
+            f"{config.vision_config.hidden_size} wide, {config.crop_size} px and {tokens[1]}. "
+            "Choose --engine local or ray."
         )
 
 

@@ -114,8 +114,18 @@ def test_free_decoding_has_no_grammar(tmp_path, published, vllm):
 
 def test_other_sizes_are_refused(tmp_path, tiny_checkpoint, vllm):
     write_pictures(tmp_path, 1)
-    with pytest.raises(PredictError, match=r"crops of 336 px.*has 28 px.*--engine local or ray"):
+    with pytest.raises(PredictError, match=r"crops of 336 px.* 28 px.*--engine local or ray"):
         predict(tmp_path, tiny_checkpoint)
+
+
+def test_a_narrower_tower_of_the_same_crops_is_refused(tmp_path, published, vllm):
+    from loupe.phi3_v import Phi3VConfig
+
+    write_pictures(tmp_path, 1)
+    tower = {"hidden_size": 128, "num_attention_heads": 2, "image_size": 336, "patch_size": 14}
+    Phi3VConfig(vision_config=tower).save_pretrained(published)
+    with pytest.raises(PredictError, match=r"has 128 wide, 336 px"):
+        predict(tmp_path, published)
 
 
 def test_missing_vllm_is_told_with_what_to_install(tmp_path, tiny_checkpoint, monkeypatch):
