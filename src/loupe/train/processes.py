@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -82,6 +83,7 @@ def together(device: str) -> Iterator[None]:
                 "command goes on from there."
             ) from error
         raise
+    gc.collect()  # of the Trainer, which holds the group; its threads would outlive the interpreter
     state.destroy_process_group()
 
 

@@ -26,6 +26,15 @@ def fail_in_one(self, *arguments):
 AnswerTrainer.training_step = fail_in_one
 sys.exit(main(sys.argv[1:]))
 """
+NAMING_THREADS = """
+import sys
+from pathlib import Path
+from loupe.cli import main
+code = main(sys.argv[1:])
+for name in Path("/proc/self/task").glob("*/comm"):
+    print("thread", name.read_text().strip(), file=sys.stderr)
+sys.exit(code)
+"""
 
 
 def start(*words, script=("-m", "loupe"), launcher=TORCHRUN, **options):
@@ -88,9 +97,14 @@ def assert_same_run(folder, alone):
     assert found == pytest.approx(expected, rel=1e-4, abs=1e-6)
 
 
-def test_two_processes_lose_and_learn_as_one(alone, named, folder):
-    code, out, err = finish(start("--json", **named, output=folder))
+def test_two_processes_lose_and_learn_as_one(alone, named, folder, tmp_path):
+    script = tmp_path / "naming.py"
+    script.write_text(NAMING_THREADS, "utf-8")
+    code, out, err = finish(start("--json", **named, output=folder, script=(str(script),)))
     assert code == 0, err
+    assert "thread " in err
+    # one that lives on can end the interpreter by an abort
+    assert "gloo" not in err
     assert json.loads(out)["steps"] == 6  # one of them speaks
     assert err.count("step 6: loss") == 1
     assert_same_run(folder, alone)
